@@ -1,0 +1,19 @@
+// Element types: names as printed in IR, byte widths, and the other spellings users write.
+
+const DTYPES = {
+  f32: { bytes: 4, float: true, aliases: ["float32", "F32"] },
+  bf16: { bytes: 2, float: true, aliases: ["bfloat16", "BF16"] },
+  f16: { bytes: 2, float: true, aliases: ["float16", "F16"] },
+  i32: { bytes: 4, float: false, aliases: ["int32", "I32"] },
+  bool: { bytes: 1, float: false, aliases: ["BOOL"] },
+} as const;
+
+export type DType = keyof typeof DTYPES;
+
+export const dtypes = Object.keys(DTYPES) as readonly DType[];
+export const bytesOf = (dtype: DType): number => DTYPES[dtype].bytes;
+export const isFloat = (dtype: DType): boolean => DTYPES[dtype].float;
+
+/** The dtype a user or a file names (`bfloat16`, `BF16`, `bf16`), or nothing. */
+export const findDType = (name: string): DType | undefined =>
+  dtypes.find((dtype) => dtype === name || (DTYPES[dtype].aliases as readonly string[]).includes(name));
