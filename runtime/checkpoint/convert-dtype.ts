@@ -1,0 +1,171 @@
+// Floating-point formats narrower than f32, to and from it, rounding to nearest even. Bytes are little-endian, as in
+// safetensors and on every machine Node runs on.
+
+import { invariant } from "../../compiler/diag.ts";
+
+/** `ieee` has infinities, `fn` only NaN at the top code, `fnuz` only NaN in place of minus zero. */
+type Specials = "ieee" | "fn" | "fnuz";
+
+type SmallFloat = {
+  readonly exponentBits: number;
+  readonly mantissaBits: number;
+  readonly bias: number;
+  readonly specials: Specials;
+};
+
+const SMALL_FLOATS = {
+  F16: { exponentBits: 5, mantissaBits: 10, bias: 15, specials: "ieee" },
+  F8_E5M2: { exponentBits: 5, mantissaBits: 2, bias: 15, specials: "ieee" },
+  F8_E4M3: { exponentBits: 4, mantissaBits: 3, bias: 7, specials: "fn" },
+  F8_E5M2FNUZ: { exponentBits: 5, mantissaBits: 2, bias: 16, specials: "fnuz" },
+  F8_E4M3FNUZ: { exponentBits: 4, mantissaBits: 3, bias: 8, specials: "fnuz" },
+} as const satisfies Readonly<Record<string, SmallFloat>>;
+
+type SmallFloatName = keyof typeof SMALL_FLOATS;
+
+/** The safetensors dtypes that convert to f32. */
+export type FloatDType = "F64" | "F32" | "BF16" | "F8_E8M0" | SmallFloatName;
+
+const isSmallFloat = (dtype: string): dtype is SmallFloatName => Object.hasOwn(SMALL_FLOATS, dtype);
+
+/** Whether a safetensors dtype converts to f32. */
+export const isFloatDType = (dtype: string): dtype is FloatDType =>
+  dtype === "F32" || dtype === "BF16" || dtype === "F64" || dtype === "F8_E8M0" || isSmallFloat(dtype);
+
+function decodeCode(format: SmallFloat, code: number): number {
+  const { exponentBits, mantissaBits, bias, specials } = format;
+  const magnitude = code & ((1 << (exponentBits + mantissaBits)) - 1);
+  const isNegative = code !== magnitude;
+  const exponent = magnitude >> mantissaBits;
+  const mantissa = magnitude - (exponent << mantissaBits);
+  const isTop = exponent === (1 << exponentBits) - 1;
+  if (specials === "ieee" && isTop && mantissa !== 0) return Number.NaN;
+  if (specials === "fn" && isTop && mantissa === (1 << mantissaBits) - 1) return Number.NaN;
+  if (specials === "fnuz" && isNegative && magnitude === 0) return Number.NaN;
+  if (specials === "ieee" && isTop) return isNegative ? -Infinity : Infinity;
+  const value =
+    exponent === 0
+      ? mantissa * 2 ** (1 - bias - mantissaBits)
+      : (mantissa + (1 << mantissaBits)) * 2 ** (exponent - bias - mantissaBits);
+  return isNegative ? -value : value;
+}
+
+const float64 = new Float64Array(1);
+const halves = new Uint32Array(float64.buffer);
+
+// floor(log2 |value|) of a double that is neither zero nor subnormal, which holds for every nonzero f32.
+function binaryExponent(value: number): number {
+  float64[0] = value;
+  return (((halves[1] ?? 0) >>> 20) & 0x7ff) - 1023;
+}
+
+function roundToEven(value: number): number {
+  const below = Math.floor(value);
+  const rest = value - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
+}
+
+function encodeCode(format: SmallFloat, value: number): number {
+  const { exponentBits, mantissaBits, bias, specials } = format;
+  const signBit = 1 << (exponentBits + mantissaBits);
+  const sign = value < 0 || Object.is(value, -0) ? signBit : 0;
+  const infinity = ((1 << exponentBits) - 1) << mantissaBits;
+  const nan =
+    specials === "fnuz"
+      ? signBit
+      : specials === "fn"
+        ? sign | (signBit - 1)
+        : infinity | (1 << (mantissaBits - 1));
+  if (Number.isNaN(value)) return nan;
+  const overflow = specials === "ieee" ? sign | infinity : nan;
+  if (!Number.isFinite(value)) return overflow;
+  if (value === 0) return specials === "fnuz" ? 0 : sign;
+  const exponent = Math.max(binaryExponent(value), 1 - bias);
+  const units = roundToEven(Math.abs(value) * 2 ** (mantissaBits - exponent));
+  // A carry out of the mantissa lands in the exponent, and one out of the subnormals in the first normal code.
+  const code = units + ((exponent + bias - 1) << mantissaBits);
+  const largest = specials === "ieee" ? infinity - 1 : specials === "fn" ? signBit - 2 : signBit - 1;
+  if (code > largest) return overflow;
+  return code === 0 && specials === "fnuz" ? 0 : sign | code;
+}
+
+const tables = new Map<string, Float32Array>();
+
+function decodeTable(dtype: "F8_E8M0" | SmallFloatName): Float32Array {
+  const known = tables.get(dtype);
+  if (known) return known;
+  // F8_E8M0 is a bare exponent: 2^(code - 127), the last code NaN.
+  const table =
+    dtype === "F8_E8M0"
+      ? Float32Array.from({ length: 256 }, (_, code) => (code === 255 ? Number.NaN : 2 ** (code - 127)))
+      : Float32Array.from({ length: dtype === "F16" ? 65536 : 256 }, (_, code) =>
+          decodeCode(SMALL_FLOATS[dtype], code),
+        );
+  tables.set(dtype, table);
+  return table;
+}
+
+const WIDTH: Readonly<Record<FloatDType, number>> = {
+  F64: 8,
+  F32: 4,
+  BF16: 2,
+  F16: 2,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  F8_E5M2FNUZ: 1,
+  F8_E4M3FNUZ: 1,
+  F8_E8M0: 1,
+};
+
+// Typed arrays want aligned offsets; bytes that lie askew in their buffer are copied first.
+function aligned(bytes: Uint8Array, width: number): { buffer: ArrayBufferLike; offset: number } {
+  if (bytes.byteOffset % width === 0) return { buffer: bytes.buffer, offset: bytes.byteOffset };
+  return { buffer: bytes.slice().buffer, offset: 0 };
+}
+
+function decodeBf16(codes: Uint16Array, out: Float32Array, at: number): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < codes.length; i++) bits[at + i] = (codes[i] ?? 0) << 16;
+}
+
+/** Decodes elements of a safetensors dtype into `out`, from its element `at`; F64 is rounded, the others are exact. */
+export function decodeFloats(dtype: FloatDType, bytes: Uint8Array, out: Float32Array, at = 0): void {
+  const width = WIDTH[dtype];
+  const count = bytes.length / width;
+  invariant(
+    Number.isInteger(count) && at + count <= out.length,
+    `${bytes.length} bytes of ${dtype} into ${out.length}`,
+  );
+  const { buffer, offset } = aligned(bytes, width);
+  if (dtype === "F32") out.set(new Float32Array(buffer, offset, count), at);
+  else if (dtype === "F64") out.set(new Float64Array(buffer, offset, count), at);
+  else if (dtype === "BF16") decodeBf16(new Uint16Array(buffer, offset, count), out, at);
+  else {
+    const table = decodeTable(dtype);
+    const codes = width === 2 ? new Uint16Array(buffer, offset, count) : bytes;
+    for (let i = 0; i < count; i++) out[at + i] = table[codes[i] ?? 0] ?? Number.NaN;
+  }
+}
+
+// Adding half a unit less the parity of the kept part rounds to nearest even, and to infinity on overflow.
+function encodeBf16(values: Float32Array): Uint8Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const codes = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i] ?? 0;
+    const isNaN32 = (word & 0x7fffffff) > 0x7f800000;
+    codes[i] = isNaN32 ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+  return new Uint8Array(codes.buffer);
+}
+
+/** Encodes values as a safetensors dtype, rounding to nearest even; what is too large becomes infinity, or NaN where there is none. */
+export function encodeFloats(dtype: Exclude<FloatDType, "F8_E8M0">, values: Float32Array): Uint8Array {
+  if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
+  if (dtype === "F64") return new Uint8Array(Float64Array.from(values).buffer);
+  if (dtype === "BF16") return encodeBf16(values);
+  const format = SMALL_FLOATS[dtype];
+  const codes = WIDTH[dtype] === 2 ? new Uint16Array(values.length) : new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) codes[i] = encodeCode(format, values[i] ?? 0);
+  return new Uint8Array(codes.buffer);
+}

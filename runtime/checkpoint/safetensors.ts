@@ -1,0 +1,216 @@
+// Reads safetensors checkpoints, one file or many shards: headers when opened, tensors when asked for.
+
+import * as fs from "node:fs";
+import { basename, join } from "node:path";
+import { didYouMean, fail, invariant } from "../../compiler/diag.ts";
+import { failRead } from "../files.ts";
+import { decodeFloats, isFloatDType } from "./convert-dtype.ts";
+import { decodeNumbers, isNumberDType } from "./decode-numbers.ts";
+import { bitsOf, type Entry, type Header, headerLength, parseHeader } from "./safetensors-header.ts";
+import { checkIndex, readIndex } from "./safetensors-index.ts";
+
+export type { Entry, SafetensorsDType } from "./safetensors-header.ts";
+export { type TensorToWrite, writeSafetensors, writeShardedSafetensors } from "./write-safetensors.ts";
+
+/** An open checkpoint. Only headers are in memory; every read goes to the file. */
+export type Safetensors = {
+  readonly entries: ReadonlyMap<string, Entry>;
+  /** The `__metadata__` of all files together. */
+  readonly metadata: ReadonlyMap<string, string>;
+  /** A tensor of a floating dtype as f32: exact, except that F64 is rounded. */
+  read(name: string): Float32Array;
+  /** A tensor of any number dtype as doubles: exact, and an error for 64-bit integers beyond 2^53. */
+  readNumbers(name: string): Float64Array;
+  /** The bytes as stored. */
+  readRaw(name: string): Uint8Array;
+  /** `length` bytes of the tensor from its byte `offset`, for tensors too large to hold. */
+  readRange(name: string, offset: number, length: number): Uint8Array;
+  close(): void;
+};
+
+// One read call moves less than 2 GiB on every platform.
+const MAX_READ = 1 << 30;
+
+// Conversions go through a window of this size, so a tensor is never held twice; a multiple of every element's width.
+const WINDOW = 1 << 24;
+
+/** Opens a `.safetensors` file, or a directory with `model.safetensors`, an index and its shards, or loose files. */
+export function openSafetensors(path: string): Safetensors {
+  const files = new Map<string, number>();
+  const closeAll = (): void => {
+    for (const file of files.values()) fs.closeSync(file);
+    files.clear();
+  };
+  try {
+    const headers = findFiles(path, (file) => openHeader(file, files));
+    return reader(headers, files, closeAll);
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+}
+
+type Open = (file: string) => Header;
+
+function findFiles(path: string, open: Open): readonly Header[] {
+  const names = listDirectory(path);
+  if (!names) return [open(path)];
+  if (names.includes("model.safetensors")) return [open(join(path, "model.safetensors"))];
+  if (names.includes("model.safetensors.index.json")) {
+    const index = readIndex(join(path, "model.safetensors.index.json"), names);
+    const headers = index.shards.map((shard) => open(join(path, shard)));
+    checkIndex(index, headers);
+    return headers;
+  }
+  const loose = names.filter((name) => name.endsWith(".safetensors"));
+  if (loose.length === 0) {
+    fail({
+      code: "checkpoint-missing",
+      message: `${path}: expected model.safetensors, model.safetensors.index.json or *.safetensors, found none`,
+    });
+  }
+  return loose.map((name) => open(join(path, name)));
+}
+
+/** The sorted names in a directory, or nothing for a file. */
+function listDirectory(path: string): readonly string[] | undefined {
+  try {
+    return fs.statSync(path).isDirectory() ? fs.readdirSync(path).toSorted() : undefined;
+  } catch (error) {
+    return failRead(path, error);
+  }
+}
+
+function openHeader(path: string, files: Map<string, number>): Header {
+  try {
+    const file = fs.openSync(path, "r");
+    files.set(path, file);
+    const { size } = fs.fstatSync(file);
+    const length = headerLength(path, readAt(file, 0, Math.min(8, size)), size);
+    return parseHeader(path, readAt(file, 8, length), size);
+  } catch (error) {
+    return failRead(path, error);
+  }
+}
+
+// Fewer bytes than asked for only when the file ends first.
+function readAt(file: number, start: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const count = fs.readSync(file, bytes, done, Math.min(length - done, MAX_READ), start + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return bytes.subarray(0, done);
+}
+
+function collect(headers: readonly Header[]): ReadonlyMap<string, Entry> {
+  const entries = new Map<string, Entry>();
+  for (const entry of headers.flatMap((header) => header.entries)) {
+    const other = entries.get(entry.name);
+    if (other) {
+      fail({
+        code: "safetensors-two-shards",
+        message: `tensor \`${entry.name}\` is in two shards: ${other.file} and ${entry.file}`,
+      });
+    }
+    entries.set(entry.name, entry);
+  }
+  return entries;
+}
+
+function reader(
+  headers: readonly Header[],
+  files: ReadonlyMap<string, number>,
+  close: () => void,
+): Safetensors {
+  const entries = collect(headers);
+  const metadata = new Map(headers.flatMap((header) => [...header.metadata]));
+
+  const find = (name: string): Entry => {
+    const entry = entries.get(name);
+    if (entry) return entry;
+    const where = [...new Set([...entries.values()].map(({ file }) => basename(file)))]
+      .slice(0, 3)
+      .join(", ");
+    return fail({
+      code: "tensor-missing",
+      message: `no tensor \`${name}\` in the checkpoint${where ? ` (${where})` : ""}`,
+      help: didYouMean(name, entries.keys()),
+    });
+  };
+  const range = ({ name, file, start, end }: Entry, offset: number, length: number): Uint8Array => {
+    const descriptor = files.get(file);
+    invariant(descriptor !== undefined, `${file} is read after it was closed`);
+    invariant(
+      offset >= 0 && start + offset + length <= end,
+      `range ${offset}+${length} leaves tensor ${name}`,
+    );
+    try {
+      const bytes = readAt(descriptor, start + offset, length);
+      if (bytes.length === length) return bytes;
+    } catch (error) {
+      failRead(file, error);
+    }
+    return fail({
+      code: "safetensors-truncated",
+      message: `${file}: tensor \`${name}\` is cut short: the file shrank while it was open`,
+    });
+  };
+  const convert = (entry: Entry, decode: (bytes: Uint8Array, at: number) => void): void => {
+    const size = entry.end - entry.start;
+    for (let offset = 0; offset < size; offset += WINDOW) {
+      decode(range(entry, offset, Math.min(WINDOW, size - offset)), (offset * 8) / bitsOf(entry.dtype));
+    }
+  };
+
+  return {
+    entries,
+    metadata,
+    read(name) {
+      const entry = find(name);
+      const { dtype } = entry;
+      if (!isFloatDType(dtype)) return failDType(entry, "f32");
+      const out = allocate(entry, () => new Float32Array(elementsOf(entry)));
+      convert(entry, (bytes, at) => decodeFloats(dtype, bytes, out, at));
+      return out;
+    },
+    readNumbers(name) {
+      const entry = find(name);
+      const { dtype } = entry;
+      if (!isNumberDType(dtype)) return failDType(entry, "numbers");
+      const out = allocate(entry, () => new Float64Array(elementsOf(entry)));
+      convert(entry, (bytes, at) => decodeNumbers(entry, dtype, bytes, out, at));
+      return out;
+    },
+    readRaw(name) {
+      const entry = find(name);
+      return allocate(entry, () => range(entry, 0, entry.end - entry.start));
+    },
+    readRange: (name, offset, length) => range(find(name), offset, length),
+    close,
+  };
+}
+
+const elementsOf = ({ start, end, dtype }: Entry): number => ((end - start) * 8) / bitsOf(dtype);
+
+function failDType({ name, file, dtype }: Entry, wanted: string): never {
+  fail({
+    code: "tensor-dtype",
+    message: `${file}: tensor \`${name}\` is ${dtype}, which does not convert to ${wanted}`,
+  });
+}
+
+// The one failure of a typed array's constructor is that it is too long or memory is out.
+function allocate<T>({ name, file, shape }: Entry, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return fail({
+      code: "tensor-too-large",
+      message: `${file}: tensor \`${name}\` [${shape.join(", ")}] does not fit in memory at once: ${error.message}`,
+    });
+  }
+}

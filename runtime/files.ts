@@ -1,0 +1,156 @@
+// Reading and writing files with one clear error each: what is written appears whole or not at all.
+
+import { constants as bufferLimits, isUtf8 } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fail } from "../compiler/diag.ts";
+
+/** Appends bytes to the file being written. */
+export type Append = (bytes: Uint8Array) => void;
+
+// By shape, not by class: an error may come from another realm than ours.
+const errno = (error: unknown): string | undefined =>
+  typeof error === "object" && error !== null && "code" in error && typeof error.code === "string"
+    ? error.code
+    : undefined;
+
+const reason = (error: unknown): string =>
+  typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error);
+
+/** Turns what `node:fs` throws while reading `path` into a diagnostic; anything else goes on as it is. */
+export function failRead(path: string, error: unknown): never {
+  if (errno(error) === undefined) throw error;
+  if (errno(error) === "ENOENT")
+    fail({ code: "file-missing", message: `${path}: no such file or directory` });
+  fail({ code: "file-unreadable", message: `${path}: cannot be read: ${reason(error)}` });
+}
+
+/** The whole file; for files known to be small. */
+export function readBytes(path: string): Uint8Array {
+  try {
+    return fs.readFileSync(path);
+  } catch (error) {
+    return failRead(path, error);
+  }
+}
+
+/** The whole file as text, which must be UTF-8. */
+export function readText(path: string): string {
+  try {
+    const { size } = fs.statSync(path);
+    if (size > bufferLimits.MAX_STRING_LENGTH) failTooLong(path, size);
+  } catch (error) {
+    failRead(path, error);
+  }
+  return decodeUtf8(path, readBytes(path));
+}
+
+function failTooLong(path: string, size: number): never {
+  fail({
+    code: "file-too-long",
+    message: `${path}: ${size} bytes are more than one text can hold (${bufferLimits.MAX_STRING_LENGTH})`,
+    help: "split the file",
+  });
+}
+
+/** The text that UTF-8 bytes spell; `path` is named when they spell none. */
+export function decodeUtf8(path: string, bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) {
+    fail({
+      code: "file-not-utf8",
+      message: `${path}: not UTF-8 text: bad byte at offset ${firstBadByte(bytes)}`,
+    });
+  }
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+}
+
+// Where the first character that is no character starts, by bisecting for the longest prefix that may still go on well.
+function firstBadByte(bytes: Uint8Array): number {
+  const whole = (length: number): number => length - unfinishedTail(bytes.subarray(0, length));
+  let good = 0;
+  let bad = bytes.length + 1;
+  while (bad - good > 1) {
+    const middle = Math.floor((good + bad) / 2);
+    if (isUtf8(bytes.subarray(0, whole(middle)))) good = middle;
+    else bad = middle;
+  }
+  return whole(good);
+}
+
+// How many bytes at the end start a character that is not complete yet, if they may start one at all.
+function unfinishedTail(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if (byte < 0x80) return 0;
+    if (byte >= 0xc0) {
+      const width = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+      return byte >= 0xc2 && byte <= 0xf4 && back < width ? back : 0;
+    }
+  }
+  return 0;
+}
+
+/**
+ * Writes `path` through a file beside it that is flushed and then renamed, so that a crash leaves either the old
+ * file or the new one. An existing file is refused unless `overwrite` says otherwise.
+ */
+export function writeAside(
+  path: string,
+  write: (append: Append) => void,
+  options: { readonly overwrite?: boolean } = {},
+): void {
+  const overwrite = options.overwrite ?? false;
+  if (!overwrite) refuseExisting(path);
+  const aside = join(
+    dirname(path),
+    `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`,
+  );
+  try {
+    writeAndFlush(aside, write);
+    if (!overwrite) refuseExisting(path);
+    fs.renameSync(aside, path);
+  } catch (error) {
+    fs.rmSync(aside, { force: true });
+    if (errno(error) === undefined) throw error;
+    fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason(error)}` });
+  }
+  flushDirectory(dirname(path));
+}
+
+function refuseExisting(path: string): void {
+  if (fs.existsSync(path)) {
+    fail({
+      code: "file-exists",
+      message: `${path}: already exists and would be overwritten`,
+      help: "name another path, or remove the file first",
+    });
+  }
+}
+
+function writeAndFlush(path: string, write: (append: Append) => void): void {
+  const file = fs.openSync(path, "wx");
+  try {
+    write((bytes) => {
+      for (let at = 0; at < bytes.length; )
+        at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28));
+    });
+    fs.fsyncSync(file);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+// The rename itself must survive a power cut; not every platform lets a directory be opened for that.
+function flushDirectory(path: string): void {
+  try {
+    const directory = fs.openSync(path, "r");
+    try {
+      fs.fsyncSync(directory);
+    } finally {
+      fs.closeSync(directory);
+    }
+  } catch (error) {
+    if (errno(error) === undefined) throw error;
+  }
+}
