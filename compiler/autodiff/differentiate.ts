@@ -1,0 +1,104 @@
+// Reverse mode through tfjs-core: the forward is replayed on the tracing backend under tfjs's tape, tfjs walks the
+// tape back through the ops' VJP rules, and what that traces is the backward program as IR.
+import { engine, type Tensor } from "@tensorflow/tfjs-core";
+import { invariant } from "../diag.ts";
+import { isFloat } from "../dtype.ts";
+import { blockBuilder, node, value } from "../ir/build.ts";
+import { expand } from "../ir/expand.ts";
+import { dropDead, rewriteBlock } from "../ir/rewrite.ts";
+import type { Block, Module, Node, Value } from "../ir/types.ts";
+import { seed, tensorOf, type Trace, traceNode, tracing, valueOf } from "./trace.ts";
+
+/** Composites without a rule of their own go through their decomposition. */
+const needsExpansion = ({ op }: Node): boolean => !op.vjp && !op.discrete && op.decompose !== undefined;
+
+/** The block in a form every node of which can be differentiated. */
+function prepared(block: Block): Block {
+  return rewriteBlock(expand(block, needsExpansion), (each) => {
+    const regions = each.op.forBackward?.(each.ins.map((x) => x.type), each.attrs, each.regions);
+    if (!regions) return undefined;
+    const made = node(each.op, each.ins, { attrs: each.attrs, regions, hints: each.outs.map((x) => x.hint), loc: each.loc });
+    return { nodes: [made], outs: made.outs };
+  });
+}
+
+function newTrace(): Trace {
+  return {
+    builder: blockBuilder(),
+    vjpOf: (region, live) => vjpBlock(region, live),
+  };
+}
+
+type Replay = { readonly trace: Trace; readonly results: readonly Value[]; readonly gradients: readonly (Value | undefined)[] };
+
+/** Replays a prepared block and pulls the cotangents of its live results back to `wrt`. */
+function replay(block: Block, wrt: readonly Value[], cotangentOf: (result: number, trace: Trace) => Value | undefined): Replay {
+  const trace = newTrace();
+  let results: Value[] = [];
+  let gradients: (Value | undefined)[] = [];
+  tracing(trace, () =>
+    engine().tidy(() => {
+      const env = new Map<Value, Tensor>(block.params.map((param) => [param, tensorOf(param)]));
+      const read = (x: Value): Tensor => {
+        const tensor = env.get(x);
+        invariant(tensor, `%${x.hint} is read before it is defined`);
+        return tensor;
+      };
+      const forward = (): Tensor => {
+        for (const each of block.nodes) {
+          const outs = traceNode(each, each.ins.map(read), trace);
+          each.outs.forEach((out, i) => {
+            const made = outs[i];
+            if (made) env.set(out, made);
+          });
+        }
+        results = block.results.map((x) => valueOf(read(x)) ?? x);
+        const seeds = block.results.flatMap((x, i) => {
+          const cotangent = cotangentOf(i, trace);
+          return cotangent ? [{ result: read(x), cotangent: tensorOf(cotangent) }] : [];
+        });
+        return seed(seeds.map((s) => s.result), seeds.map((s) => s.cotangent));
+      };
+      const unit = engine().makeTensorFromTensorInfo({ dataId: {}, shape: [], dtype: "float32" });
+      const { grads } = engine().gradients(forward, wrt.map(read), unit, true);
+      gradients = grads.map((grad) => (grad ? valueOf(grad) : undefined));
+    }),
+  );
+  return { trace, results, gradients };
+}
+
+/** The VJP of a block as a block: (params…, cotangents of live results…) → cotangents of its float params. */
+function vjpBlock(block: Block, live: readonly boolean[]): Block {
+  const cotangents = block.results.map((x, i) => (live[i] ? value(`d.${x.hint}`, x.type) : undefined));
+  const wrt = block.params.filter((x) => isFloat(x.type.dtype));
+  const { trace, gradients } = replay(prepared(block), wrt, (i) => cotangents[i]);
+  const { k } = trace.builder;
+  const results = gradients.map((gradient, i) => {
+    const param = wrt[i];
+    invariant(param, "one gradient per parameter");
+    return gradient ?? k.constant(0, param.type);
+  });
+  const params = [...block.params, ...cotangents.filter((x) => x !== undefined)];
+  return dropDead({ params, nodes: trace.builder.nodes, results });
+}
+
+/**
+ * The joint program: the module's own results, then the gradient of result 0 (a scalar) with respect to each
+ * parameter with the role `param`, in order.
+ */
+export function differentiate(module: Module): Module {
+  const { body, roles, name } = module;
+  const [loss] = body.results;
+  invariant(loss && loss.type.dims.length === 0, "the first result of a differentiated module is a scalar");
+  const wrt = body.params.filter((_, i) => roles[i] === "param");
+  const { trace, results, gradients } = replay(prepared(body), wrt, (i, { builder }) =>
+    i === 0 ? builder.k.constant(1, loss.type) : undefined,
+  );
+  const { builder } = trace;
+  const grads = wrt.map((param, i) => {
+    builder.hint = `d.${param.hint}`;
+    return gradients[i] ?? builder.k.constant(0, param.type);
+  });
+  const joint = dropDead({ params: body.params, nodes: builder.nodes, results: [...results, ...grads] });
+  return { name, roles, body: joint };
+}

@@ -1,0 +1,78 @@
+// Module → text. The text is a language: ir/parse.ts reads it back to the same module.
+import { formatType } from "./shape.ts";
+import type { Attr, Block, Module, Node, TensorType, Value } from "./types.ts";
+
+const INDENT = "  ";
+
+/** Names of values: the hint, made unique with `.2`, `.3` in order of appearance. */
+class Names {
+  private readonly used: Map<string, number>;
+  private readonly names = new Map<Value, string>();
+  constructor(used: ReadonlyMap<string, number> = new Map()) {
+    this.used = new Map(used);
+  }
+  define(x: Value): string {
+    const count = (this.used.get(x.hint) ?? 0) + 1;
+    this.used.set(x.hint, count);
+    const name = count === 1 ? `%${x.hint}` : `%${x.hint}.${count}`;
+    this.names.set(x, name);
+    return name;
+  }
+  of(x: Value): string {
+    const name = this.names.get(x);
+    if (name === undefined) throw new Error(`internal: %${x.hint} is used before it is defined`);
+    return name;
+  }
+}
+
+function printNumber(n: number): string {
+  if (Number.isNaN(n)) return "nan";
+  if (!Number.isFinite(n)) return n > 0 ? "inf" : "-inf";
+  return Object.is(n, -0) ? "-0" : String(n);
+}
+
+function printAttr(attr: Exclude<Attr, TensorType>): string {
+  if (typeof attr === "number") return printNumber(attr);
+  if (typeof attr === "object") return `[${attr.map(printNumber).join(", ")}]`;
+  return JSON.stringify(attr);
+}
+
+function printAttrs(node: Node): string {
+  const parts = Object.keys(node.op.attrs).flatMap((name) => {
+    const attr = node.attrs[name];
+    return attr === undefined || (typeof attr === "object" && "dtype" in attr) ? [] : [`${name}=${printAttr(attr)}`];
+  });
+  return parts.length > 0 ? ` {${parts.join(", ")}}` : "";
+}
+
+function printNode(node: Node, names: Names, indent: string): string[] {
+  const operands = node.ins.map((x) => names.of(x)).join(", ");
+  const regions = node.regions.map((region) => printRegion(region, indent));
+  const outs = node.outs.map((x) => names.define(x)).join(", ");
+  const head = `${indent}${outs} = ${node.op.name}(${operands})${printAttrs(node)} : ${node.outs.map((x) => formatType(x.type)).join(", ")}`;
+  const [first, ...rest] = [head, ...regions.flat()];
+  return [first ?? "", ...rest];
+}
+
+/** A region names its values afresh: it sees nothing from outside. */
+function printRegion(region: Block, indent: string): string[] {
+  const names = new Names();
+  const params = region.params.map((x) => `${names.define(x)}: ${formatType(x.type)}`).join(", ");
+  return [`${indent}${INDENT}(${params}) {`, ...printBody(region, names, indent + INDENT + INDENT), `${indent}${INDENT}}`];
+}
+
+function printBody(block: Block, names: Names, indent: string): string[] {
+  const nodes = block.nodes.flatMap((node) => printNode(node, names, indent));
+  return [...nodes, `${indent}return ${block.results.map((x) => names.of(x)).join(", ")}`];
+}
+
+/** The whole module as text, ending in a newline. */
+export function printModule(module: Module): string {
+  const names = new Names();
+  const params = module.body.params.map((x, i) => {
+    const role = module.roles[i] ?? "input";
+    return `${INDENT}${role} ${names.define(x)}: ${formatType(x.type)}`;
+  });
+  const open = params.length > 0 ? [`module ${module.name}(`, params.join(",\n"), ") {"] : [`module ${module.name}() {`];
+  return `${[...open, ...printBody(module.body, names, INDENT), "}"].join("\n")}\n`;
+}

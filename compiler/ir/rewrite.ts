@@ -1,0 +1,58 @@
+// Walking and rebuilding blocks.
+import { node, type NodeOptions } from "./build.ts";
+import type { Block, Node, Value } from "./types.ts";
+
+export type Substitution = Map<Value, Value>;
+
+/** What a value stands for now. */
+export const resolve = (map: ReadonlyMap<Value, Value>, x: Value): Value => map.get(x) ?? x;
+
+/**
+ * A block node by node. `rule` returns what replaces a node (its operands and regions already rewritten), or
+ * nothing to keep it; the values it returns stand for the node's results from there on.
+ */
+export function rewriteBlock(
+  block: Block,
+  rule: (node: Node) => { nodes: readonly Node[]; outs: readonly Value[] } | undefined,
+): Block {
+  const map: Substitution = new Map();
+  const nodes: Node[] = [];
+  for (const old of block.nodes) {
+    const fresh = withOperands(old, old.ins.map((x) => resolve(map, x)), old.regions.map((region) => rewriteBlock(region, rule)));
+    const replaced = rule(fresh) ?? { nodes: [fresh], outs: fresh.outs };
+    nodes.push(...replaced.nodes);
+    old.outs.forEach((out, i) => {
+      const to = replaced.outs[i];
+      if (to && to !== out) map.set(out, to);
+    });
+  }
+  return { params: block.params, nodes, results: block.results.map((x) => resolve(map, x)) };
+}
+
+/** The same node over other operands and regions; itself when nothing changes. */
+export function withOperands(old: Node, ins: readonly Value[], regions: readonly Block[] = old.regions): Node {
+  const isSame = ins.every((x, i) => x === old.ins[i]) && regions.every((r, i) => r === old.regions[i]);
+  if (isSame) return old;
+  const options: NodeOptions = { attrs: old.attrs, regions, hints: old.outs.map((x) => x.hint), loc: old.loc };
+  return node(old.op, ins, options);
+}
+
+/** Every node of a block and of its regions, outermost first. */
+export function* allNodes(block: Block): Generator<Node> {
+  for (const each of block.nodes) {
+    yield each;
+    for (const region of each.regions) yield* allNodes(region);
+  }
+}
+
+/** Drops nodes whose results nobody reads, in regions too. All ops are pure. */
+export function dropDead(block: Block): Block {
+  const live = new Set<Value>(block.results);
+  const kept: Node[] = [];
+  for (const each of block.nodes.toReversed()) {
+    if (!each.outs.some((out) => live.has(out))) continue;
+    for (const x of each.ins) live.add(x);
+    kept.push(each.regions.length > 0 ? { ...each, regions: each.regions.map(dropDead) } : each);
+  }
+  return { ...block, nodes: kept.reverse() };
+}

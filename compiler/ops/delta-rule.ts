@@ -1,0 +1,208 @@
+// Gated DeltaNet's core: the causal convolution, the unit triangular solve and the gated delta rule.
+// Source: Yang et al. 2024 (Gated Delta Networks); HF torch_chunk_gated_delta_rule and torch_recurrent_gated_delta_rule.
+import { dim, dimAt, elements, formatDims, range, rankOf, replaceAt, tensor } from "../ir/shape.ts";
+import type { Dim, TensorType } from "../ir/types.ts";
+import type { K } from "./k.ts";
+import type { OpDef } from "./op.ts";
+import { at, broken, expectArity } from "./op.ts";
+
+const causalConv1d: OpDef = {
+  name: "causal_conv1d",
+  doc: "Depthwise: out[t] = sum_j x[t - (width-1) + j] * w[j]; x [b, t, c], w [width, c], zeros before the start.",
+  attrs: {},
+  infer(ins) {
+    expectArity("causal_conv1d", ins, 2);
+    const [x, w] = [at(ins, 0), at(ins, 1)];
+    if (rankOf(x) !== 3 || rankOf(w) !== 2 || dimAt(x, 2).size !== dimAt(w, 1).size)
+      broken("causal_conv1d", `takes [b, t, c] and [width, c], got [${formatDims(x.dims)}] and [${formatDims(w.dims)}]`);
+    return [x];
+  },
+  decompose(k, ins) {
+    const [x, w] = [at(ins, 0), at(ins, 1)];
+    const [width, channels] = k.dimsOf(w) as [Dim, Dim];
+    const steps = at(k.dimsOf(x), 1).size;
+    const padded = k.pad(x, 1, width.size - 1, 0);
+    const taps = range(width.size).map((j) =>
+      k.mul(k.slice(padded, 1, j, j + steps), k.reshape(k.slice(w, 0, j, j + 1), [channels])),
+    );
+    return [taps.reduce((sum, tap) => k.add(sum, tap))];
+  },
+  flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 0).size,
+};
+
+/** Row by row: x_i = b_i - sum_{j<i} l_ij x_j, or from the last row up for the transpose. */
+function solveUnit(l: Float32Array, b: Float32Array, c: number, n: number, isTranspose: boolean): Float32Array {
+  const x = Float32Array.from(b);
+  const batches = b.length / (c * n);
+  for (let batch = 0; batch < batches; batch++) {
+    const [lAt, xAt] = [batch * c * c, batch * c * n];
+    for (let step = 0; step < c; step++) {
+      const i = isTranspose ? c - 1 - step : step;
+      for (let done = 0; done < step; done++) {
+        const j = isTranspose ? c - 1 - done : done;
+        const factor = (isTranspose ? l[lAt + j * c + i] : l[lAt + i * c + j]) ?? 0;
+        if (factor === 0) continue;
+        const [to, from] = [xAt + i * n, xAt + j * n];
+        for (let col = 0; col < n; col++) x[to + col] = (x[to + col] ?? 0) - factor * (x[from + col] ?? 0);
+      }
+    }
+  }
+  return x;
+}
+
+const triangularSolve: OpDef<{ transpose: boolean }> = {
+  name: "triangular_solve",
+  doc: "x with (I + strictly lower part of l)·x = b, or its transpose; l [.., c, c], b [.., c, n].",
+  attrs: { transpose: "bool" },
+  infer(ins) {
+    expectArity("triangular_solve", ins, 2);
+    const [l, b] = [at(ins, 0), at(ins, 1)];
+    const rank = rankOf(b);
+    if (rankOf(l) !== rank || dimAt(l, rank - 1).size !== dimAt(l, rank - 2).size || dimAt(l, rank - 1).size !== dimAt(b, rank - 2).size)
+      broken("triangular_solve", `takes [.., c, c] and [.., c, n], got [${formatDims(l.dims)}] and [${formatDims(b.dims)}]`);
+    return [b];
+  },
+  vjp(k, { dy, ins, outs, attrs: { transpose } }) {
+    const [l, x] = [at(ins, 0), at(outs, 0)];
+    const db = k.one("triangular_solve", [l, dy(0)], { transpose: !transpose });
+    const outer = transpose ? k.matmul(x, k.swapLast(db)) : k.matmul(db, k.swapLast(x));
+    const dl = strictlyLower(k, k.neg(k.reshape(outer, k.dimsOf(l))));
+    return [dl, db];
+  },
+  run(tf, ins, { transpose }) {
+    const [l, b] = [at(ins, 0), at(ins, 1)];
+    const [c, n] = [at(b.shape, b.rank - 2), at(b.shape, b.rank - 1)];
+    return tf.tensor(solveUnit(l.dataSync() as Float32Array, b.dataSync() as Float32Array, c, n, transpose), b.shape);
+  },
+  flops: (ins) => elements(at(ins, 1)) * dimAt(at(ins, 0), rankOf(at(ins, 0)) - 1).size,
+};
+
+/** A mask over the last two axes of x (square): row ≥ column, or row > column. */
+function lowerMask<T>(k: K<T>, x: T, direction: "GE" | "GT"): T {
+  const grid = tensor("i32", k.dimsOf(x).slice(-2));
+  return k.compare(k.iota(grid, 0), k.iota(grid, 1), direction);
+}
+
+const strictlyLower = <T>(k: K<T>, x: T): T => k.select(lowerMask(k, x, "GT"), x, k.scalar(0, x));
+
+/** Key heads repeated so that each value head has its own: head h reads key head floor(h / ratio). */
+function repeatHeads<T>(k: K<T>, x: T, heads: Dim): T {
+  const dims = k.dimsOf(x);
+  const own = at(dims, 2);
+  if (own.size === heads.size) return k.reshape(x, replaceAt(dims, 2, heads));
+  const grouped = (size: number) => [...dims.slice(0, 3), dim("_", size), at(dims, 3)];
+  const wide = k.broadcast(k.reshape(x, grouped(1)), grouped(heads.size / own.size));
+  return k.reshape(wide, replaceAt(dims, 2, heads));
+}
+
+type Rule<T> = { q: T; k: T; v: T; g: T; beta: T; state: T; steps: Dim };
+
+/** One token at a time: decay, read, write, query (HF torch_recurrent_gated_delta_rule). */
+function recurrentRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T>): readonly [T, T] {
+  const timeFirst = (x: T) => k.transpose(x, [1, 0, ...range(k.dimsOf(x).length).slice(2)]);
+  const xs = [q, key, v, k.exp(g), beta].map(timeFirst);
+  const heads = { batch: [[0, 1], [0, 1]] } as const;
+  const { carries, ys } = k.scan({ carries: [state], xs, consts: [], length: steps.size, label: steps.label }, (carry, step) => {
+    const [qt, kt, vt, decay, rate] = step as [T, T, T, T, T];
+    const column = (x: T, count: number) => k.reshape(x, [...k.dimsOf(x), ...range(count).map(() => dim("_", 1))]);
+    const decayed = k.mul(at(carry, 0), column(decay, 2));
+    const read = k.dot(kt, decayed, { contract: [[2], [2]], ...heads });
+    const delta = k.mul(k.sub(vt, read), column(rate, 1));
+    const written = k.dot(kt, delta, { contract: [[], []], ...heads });
+    const next = k.add(decayed, written);
+    return { carries: [next], ys: [k.dot(qt, next, { contract: [[2], [2]], ...heads })] };
+  });
+  return [timeFirst(at(ys, 0)), at(carries, 0)];
+}
+
+/** Chunks of `size` tokens: products within a chunk, a scan over chunks (HF torch_chunk_gated_delta_rule). */
+function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T>, size: number): readonly [T, T] {
+  const count = Math.ceil(steps.size / size);
+  const extra = count * size - steps.size;
+  const [chunks, inner, other] = [dim("chunk", count), dim("pos", size), dim("pos_k", size)];
+  // Zero k, v, beta and g after the end leave the state as it is. [b, t, h, ..] → [chunk, b, h, pos, ..]
+  const split = (x: T): T => {
+    const padded = extra > 0 ? k.pad(x, 1, 0, extra) : x;
+    const [b, , h, ...rest] = k.dimsOf(x) as [Dim, Dim, Dim, ...Dim[]];
+    const tail = rest.map((_, i) => 4 + i);
+    return k.transpose(k.reshape(padded, [b, chunks, inner, h, ...rest]), [1, 0, 3, 2, ...tail]);
+  };
+  const [Q, Kc, V, B] = [q, key, v, beta].map(split) as [T, T, T, T];
+  const G = k.cumsum(split(g), 3);
+  const gDims = k.dimsOf(G);
+  const column = (x: T): T => k.reshape(x, [...k.dimsOf(x), dim("_", 1)]);
+  const row = k.reshape(G, [...gDims.slice(0, 3), dim("_", 1), other]);
+  const keyed = (x: T): T => k.reshape(x, replaceAt(k.dimsOf(x), 3, other));
+
+  // Mask before exp: exp of a masked difference could overflow, and inf * 0 would be nan in the backward.
+  const difference = k.sub(column(G), row);
+  const decay = k.exp(k.select(lowerMask(k, difference, "GE"), difference, k.scalar(-1e30, difference)));
+  const rated = k.mul(Kc, column(B));
+  const interaction = strictlyLower(k, k.mul(k.matmul(rated, k.swapLast(keyed(Kc))), decay));
+  const width = at(k.dimsOf(V), 4).size;
+  const right = k.concat([k.mul(V, column(B)), k.mul(rated, column(k.exp(G)))], 4);
+  const solved = k.one("triangular_solve", [interaction, right], { transpose: false });
+  const U = k.reshape(k.slice(solved, 4, 0, width), k.dimsOf(V));
+  const W = k.reshape(k.slice(solved, 4, width, at(k.dimsOf(solved), 4).size), k.dimsOf(Kc));
+  const scores = k.mul(k.matmul(Q, k.swapLast(keyed(Kc))), decay);
+  const last = k.slice(G, 3, size - 1, size);
+  const kDecayed = k.mul(Kc, column(k.exp(k.sub(last, G))));
+
+  const xs = [U, W, k.mul(Q, column(k.exp(G))), scores, k.swapLast(kDecayed), column(k.exp(last))];
+  const { carries, ys } = k.scan({ carries: [state], xs, consts: [], length: count, label: "chunk" }, (carry, step) => {
+    const [u, w, qDecayed, score, kTransposed, decayed] = step as [T, T, T, T, T, T];
+    const S = at(carry, 0);
+    const fresh = k.sub(u, k.matmul(w, S));
+    const freshKeyed = k.reshape(fresh, replaceAt(k.dimsOf(fresh), 2, other));
+    const output = k.add(k.matmul(qDecayed, S), k.matmul(score, freshKeyed));
+    return { carries: [k.add(k.mul(S, decayed), k.matmul(kTransposed, fresh))], ys: [output] };
+  });
+  const O = k.transpose(at(ys, 0), [1, 0, 3, 2, 4]);
+  const [b, , , h, dv] = k.dimsOf(O) as [Dim, Dim, Dim, Dim, Dim];
+  const flat = k.reshape(O, [b, dim(steps.label, count * size), h, dv]);
+  return [extra > 0 ? k.slice(flat, 1, 0, steps.size) : flat, at(carries, 0)];
+}
+
+const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
+  name: "gated_delta_rule",
+  doc: "S ← e^g S; S ← S + k·(beta (v - Sᵀk))ᵀ; o = Sᵀ q / sqrt(d_k), all in f32; chunk_size 0 steps token by token. "
+    + "q, k [b, t, hk, dk], v [b, t, hv, dv], g and beta [b, t, hv], state [b, hv, dk, dv] → o, last state.",
+  attrs: { chunk_size: "int" },
+  infer(ins, { chunk_size }) {
+    expectArity("gated_delta_rule", ins, 6);
+    const [q, k, v, g, beta, state] = ins as readonly [TensorType, TensorType, TensorType, TensorType, TensorType, TensorType];
+    const [heads, valueHeads] = [dimAt(k, 2).size, dimAt(v, 2).size];
+    if (valueHeads % heads !== 0) broken("gated_delta_rule", `${valueHeads} value heads are no multiple of ${heads} key heads`);
+    if (chunk_size < 0) broken("gated_delta_rule", `chunk_size is zero or more, got ${chunk_size}`);
+    if (elements(q) !== elements(k)) broken("gated_delta_rule", "q and k differ in shape");
+    for (const gate of [g, beta])
+      if (rankOf(gate) !== 3 || dimAt(gate, 2).size !== valueHeads)
+        broken("gated_delta_rule", `gates are [b, t, ${valueHeads}], got [${formatDims(gate.dims)}]`);
+    const expected = [dimAt(v, 0).size, valueHeads, dimAt(k, 3).size, dimAt(v, 3).size];
+    if (state.dtype !== "f32" || expected.some((size, i) => size !== dimAt(state, i).size))
+      broken("gated_delta_rule", `the state is f32 [${expected}], got ${state.dtype} [${formatDims(state.dims)}]`);
+    return [v, state];
+  },
+  decompose(k, ins, { chunk_size }) {
+    const [q, key, v, g, beta] = ins.slice(0, 5).map((x) => k.convert(x, "f32")) as [T5, T5, T5, T5, T5];
+    type T5 = (typeof ins)[number];
+    const valueDims = k.dimsOf(v);
+    const heads = at(valueDims, 2);
+    const scaled = k.mul(q, k.scalar(at(k.dimsOf(q), 3).size ** -0.5, q));
+    const rule = {
+      q: repeatHeads(k, scaled, heads),
+      k: repeatHeads(k, key, heads),
+      v,
+      g,
+      beta,
+      state: at(ins, 5),
+      steps: at(valueDims, 1),
+    };
+    const [o, state] = chunk_size === 0 ? recurrentRule(k, rule) : chunkedRule(k, rule, Math.min(chunk_size, rule.steps.size));
+    return [k.reshape(k.convert(o, k.typeOf(at(ins, 2)).dtype), valueDims), k.reshape(state, k.dimsOf(at(ins, 5)))];
+  },
+  /** Counted as the recurrent rule, as MaxText does: 8 * heads * d_k * d_v a token. */
+  flops: (ins) => 8 * elements(at(ins, 2)) * dimAt(at(ins, 1), 3).size,
+};
+
+export const deltaRuleOps: readonly OpDef[] = [causalConv1d, triangularSolve, gatedDeltaRule];

@@ -1,0 +1,227 @@
+// Ops that read or write by index, sort, and count; and the grouped products that dropless MoE is made of.
+import { dim, dimAt, elements, formatDims, range, rankOf, tensor } from "../ir/shape.ts";
+import type { TensorType } from "../ir/types.ts";
+import type { OpDef, Tensor, Tfjs } from "./op.ts";
+import { at, broken, expectArity } from "./op.ts";
+
+function expectIndices(op: string, type: TensorType): void {
+  if (type.dtype !== "i32") broken(op, `indices are i32, got ${type.dtype}`);
+}
+
+const take: OpDef = {
+  name: "take",
+  doc: "Rows of the first operand (along axis 0) at the given indices; an embedding lookup.",
+  attrs: {},
+  infer(ins) {
+    expectArity("take", ins, 2);
+    const [x, indices] = [at(ins, 0), at(ins, 1)];
+    expectIndices("take", indices);
+    if (rankOf(x) < 1) broken("take", "the first operand has no axis 0");
+    return [tensor(x.dtype, [...indices.dims, ...x.dims.slice(1)])];
+  },
+  vjp: (k, { dy, ins }) => [k.one("scatter_add", [at(ins, 1), dy(0)], { type: k.typeOf(at(ins, 0)) }), null],
+  run: (tf, ins) => tf.gather(at(ins, 0), at(ins, 1) as never, 0),
+  flops: () => 0,
+};
+
+/** rows[indices[i]] += updates[i] over rows of `width` elements. */
+function scatterRows(indices: ArrayLike<number>, updates: Float32Array, rows: number, width: number): Float32Array {
+  const out = new Float32Array(rows * width);
+  for (let i = 0; i < indices.length; i++) {
+    const to = (indices[i] ?? 0) * width;
+    const from = i * width;
+    for (let j = 0; j < width; j++) out[to + j] = (out[to + j] ?? 0) + (updates[from + j] ?? 0);
+  }
+  return out;
+}
+
+const scatterAdd: OpDef<{ type: TensorType }> = {
+  name: "scatter_add",
+  doc: "Zeros with each update row added at its index along axis 0; the transpose of take.",
+  attrs: { type: "type" },
+  infer(ins, { type }) {
+    expectArity("scatter_add", ins, 2);
+    const [indices, updates] = [at(ins, 0), at(ins, 1)];
+    expectIndices("scatter_add", indices);
+    const rowDims = updates.dims.slice(rankOf(indices));
+    if (rowDims.length !== rankOf(type) - 1 || rowDims.some((d, i) => d.size !== dimAt(type, i + 1).size))
+      broken("scatter_add", `update rows [${formatDims(rowDims)}] do not fit [${formatDims(type.dims)}]`);
+    return [tensor(updates.dtype, type.dims)];
+  },
+  vjp: (k, { dy, ins }) => [null, k.take(dy(0), at(ins, 0))],
+  run(tf, ins, { type }) {
+    const rows = dimAt(type, 0).size;
+    const width = elements(type) / rows;
+    const out = scatterRows(at(ins, 0).dataSync(), at(ins, 1).dataSync() as Float32Array, rows, width);
+    return tf.tensor(out, type.dims.map((d) => d.size), "float32");
+  },
+};
+
+/** The k largest of each row, larger first, the lower index first among equals. */
+function topRows(x: ArrayLike<number>, width: number, k: number): { values: Float32Array; indices: Int32Array } {
+  const rows = x.length / width;
+  const values = new Float32Array(rows * k);
+  const indices = new Int32Array(rows * k);
+  const order = new Int32Array(width);
+  for (let row = 0; row < rows; row++) {
+    const base = row * width;
+    for (let i = 0; i < width; i++) order[i] = i;
+    order.sort((i, j) => (x[base + j] ?? 0) - (x[base + i] ?? 0) || i - j);
+    for (let i = 0; i < k; i++) {
+      const index = order[i] ?? 0;
+      indices[row * k + i] = index;
+      values[row * k + i] = x[base + index] ?? 0;
+    }
+  }
+  return { values, indices };
+}
+
+const topK: OpDef<{ k: number; label: string }> = {
+  name: "top_k",
+  doc: "The k largest elements of the last axis and their indices; the lower index first among equals.",
+  attrs: { k: "int", label: "string" },
+  infer(ins, { k, label }) {
+    expectArity("top_k", ins, 1);
+    const x = at(ins, 0);
+    const last = dimAt(x, rankOf(x) - 1);
+    if (k < 1 || k > last.size) broken("top_k", `k=${k} of \`${last.label}=${last.size}\``);
+    const dims = [...x.dims.slice(0, -1), dim(label, k)];
+    return [tensor(x.dtype, dims), tensor("i32", dims)];
+  },
+  vjp(kk, { dy, ins, outs }) {
+    const xDims = kk.dimsOf(at(ins, 0));
+    const [values, indices] = [dy(0), at(outs, 1)];
+    const chosen = kk.dimsOf(indices);
+    const rank = xDims.length;
+    const grid = tensor("i32", [...chosen, at(xDims, rank - 1)]);
+    const isHere = kk.compare(kk.reshape(indices, [...chosen, dim("_", 1)]), kk.iota(grid, rank), "EQ");
+    const spread = kk.reshape(values, [...chosen, dim("_", 1)]);
+    return [kk.sum(kk.select(isHere, spread, kk.scalar(0, spread)), [rank - 1])];
+  },
+  run(tf, ins, { k }) {
+    const x = at(ins, 0);
+    const width = at(x.shape, x.rank - 1);
+    const { values, indices } = topRows(x.dataSync(), width, k);
+    const shape = [...x.shape.slice(0, -1), k];
+    return [tf.tensor(values, shape, "float32"), tf.tensor(indices, shape, "int32")];
+  },
+};
+
+const argsort: OpDef = {
+  name: "argsort",
+  doc: "The stable permutation that sorts a vector of integers ascending.",
+  attrs: {},
+  discrete: true,
+  infer(ins) {
+    expectArity("argsort", ins, 1);
+    const x = at(ins, 0);
+    if (x.dtype !== "i32" || rankOf(x) !== 1) broken("argsort", "sorts a vector of i32");
+    return [x];
+  },
+  run(tf, ins) {
+    const x = at(ins, 0).dataSync();
+    const order = Int32Array.from(range(x.length));
+    order.sort((i, j) => (x[i] ?? 0) - (x[j] ?? 0) || i - j);
+    return tf.tensor(order, at(ins, 0).shape, "int32");
+  },
+};
+
+const bincount: OpDef<{ type: TensorType }> = {
+  name: "bincount",
+  doc: "How often each index occurs.",
+  attrs: { type: "type" },
+  discrete: true,
+  infer(ins, { type }) {
+    expectArity("bincount", ins, 1);
+    expectIndices("bincount", at(ins, 0));
+    if (rankOf(type) !== 1 || type.dtype !== "i32") broken("bincount", "gives a vector of i32");
+    return [type];
+  },
+  run(tf, ins, { type }) {
+    const counts = new Int32Array(elements(type));
+    for (const index of at(ins, 0).dataSync()) counts[index] = (counts[index] ?? 0) + 1;
+    return tf.tensor(counts, [counts.length], "int32");
+  },
+};
+
+/** Calls `each` for every non-empty group of consecutive rows. */
+function forGroups(sizes: Tensor, each: (group: number, start: number, count: number) => void): number {
+  let start = 0;
+  sizes.dataSync().forEach((count, group) => {
+    if (count > 0) each(group, start, count);
+    start += count;
+  });
+  return start;
+}
+
+const rows2d = (tf: Tfjs, x: Tensor, start: number, count: number): Tensor =>
+  tf.slice(x, [start, 0], [count, at(x.shape, 1)]);
+const matrixAt = (tf: Tfjs, x: Tensor, group: number): Tensor =>
+  tf.reshape(tf.slice(x, [group, 0, 0], [1, -1, -1]), x.shape.slice(1));
+
+function expectGroups(op: string, sizes: TensorType, groups: number): void {
+  expectIndices(op, sizes);
+  if (elements(sizes) !== groups) broken(op, `${elements(sizes)} group sizes for ${groups} groups`);
+}
+
+const raggedDot: OpDef = {
+  name: "ragged_dot",
+  doc: "Rows in consecutive groups, each group times its own matrix: [m, k] × [g, k, n] → [m, n]; as lax.ragged_dot.",
+  attrs: {},
+  infer(ins) {
+    expectArity("ragged_dot", ins, 3);
+    const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
+    if (rankOf(lhs) !== 2 || rankOf(rhs) !== 3) broken("ragged_dot", "takes [m, k] and [g, k, n]");
+    if (dimAt(lhs, 1).size !== dimAt(rhs, 1).size)
+      broken("ragged_dot", `contracted dims differ: [${formatDims(lhs.dims)}] and [${formatDims(rhs.dims)}]`);
+    expectGroups("ragged_dot", sizes, dimAt(rhs, 0).size);
+    return [tensor(lhs.dtype, [dimAt(lhs, 0), dimAt(rhs, 2)])];
+  },
+  vjp: (k, { dy, ins }) => [
+    k.one("ragged_dot", [dy(0), k.swapLast(at(ins, 1)), at(ins, 2)]),
+    k.one("ragged_outer", [at(ins, 0), dy(0), at(ins, 2)], { label: at(k.dimsOf(at(ins, 1)), 0).label }),
+    null,
+  ],
+  run(tf, ins) {
+    const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
+    const parts: Tensor[] = [];
+    const used = forGroups(sizes, (group, start, count) => {
+      parts.push(tf.matMul(rows2d(tf, lhs, start, count), matrixAt(tf, rhs, group)));
+    });
+    const rest = at(lhs.shape, 0) - used;
+    if (rest > 0) parts.push(tf.zeros([rest, at(rhs.shape, 2)]));
+    return parts.length === 1 ? at(parts, 0) : tf.concat(parts, 0);
+  },
+  flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 2).size,
+};
+
+const raggedOuter: OpDef<{ label: string }> = {
+  name: "ragged_outer",
+  doc: "Per group of rows the product lhsᵀ·rhs: [m, k] and [m, n] → [g, k, n]; the weight gradient of ragged_dot.",
+  attrs: { label: "string" },
+  infer(ins, { label }) {
+    expectArity("ragged_outer", ins, 3);
+    const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
+    if (rankOf(lhs) !== 2 || rankOf(rhs) !== 2 || dimAt(lhs, 0).size !== dimAt(rhs, 0).size)
+      broken("ragged_outer", `takes [m, k] and [m, n], got [${formatDims(lhs.dims)}] and [${formatDims(rhs.dims)}]`);
+    expectIndices("ragged_outer", sizes);
+    return [tensor(lhs.dtype, [dim(label, elements(sizes)), dimAt(lhs, 1), dimAt(rhs, 1)])];
+  },
+  vjp: (k, { dy, ins }) => [
+    k.one("ragged_dot", [at(ins, 1), k.swapLast(dy(0)), at(ins, 2)]),
+    k.one("ragged_dot", [at(ins, 0), dy(0), at(ins, 2)]),
+    null,
+  ],
+  run(tf, ins) {
+    const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
+    const [k, n] = [at(lhs.shape, 1), at(rhs.shape, 1)];
+    const parts: Tensor[] = range(sizes.size).map(() => tf.zeros([k, n]));
+    forGroups(sizes, (group, start, count) => {
+      parts[group] = tf.matMul(tf.transpose(rows2d(tf, lhs, start, count)), rows2d(tf, rhs, start, count));
+    });
+    return tf.stack(parts, 0);
+  },
+  flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 1).size,
+};
+
+export const indexingOps: readonly OpDef[] = [take, scatterAdd, topK, argsort, bincount, raggedDot, raggedOuter];

@@ -1,0 +1,74 @@
+// The record that holds everything known about an op. Shared code asks the record; it never asks for a name.
+import type * as tfjs from "@tensorflow/tfjs-core";
+import { fail } from "../diag.ts";
+import type { Attr, Attrs, Block, TensorType } from "../ir/types.ts";
+import type { K } from "./k.ts";
+
+export type Tfjs = typeof tfjs;
+export type Tensor = tfjs.Tensor;
+
+/** What an attribute may be. `type` is the result's type: printed as the annotation, not among the attributes. */
+export type AttrKind = "int" | "ints" | "float" | "bool" | "string" | "type";
+
+export type Cost = { readonly flops: number; readonly bytes: number };
+
+/** What a VJP rule sees: cotangents of the outputs, and the node it belongs to. */
+export type VjpContext<T, A> = {
+  /** The cotangent of an output, zeros when nothing flows back into it. */
+  dy(index: number): T;
+  /** Whether anything flows back into an output. */
+  isLive(index: number): boolean;
+  readonly ins: readonly T[];
+  readonly outs: readonly T[];
+  readonly attrs: A;
+  readonly regions: readonly Block[];
+  /** The VJP of a region for the results marked live: (params…, their cotangents…) → cotangents of float params. */
+  vjpOf(region: Block, live: readonly boolean[]): Block;
+};
+
+/** What a kernel sees besides its input tensors. */
+export type RunContext = {
+  readonly outs: readonly TensorType[];
+  readonly regions: readonly Block[];
+  runBlock(block: Block, ins: readonly Tensor[]): Tensor[];
+};
+
+export type OpDef<A extends Attrs = Attrs> = {
+  readonly name: string;
+  /** One sentence; `q3c explain` prints it. */
+  readonly doc: string;
+  readonly attrs: { readonly [N in keyof A]: AttrKind };
+  /** Result types, or an error that says which constraint is broken. */
+  infer(ins: readonly TensorType[], attrs: A, regions: readonly Block[]): readonly TensorType[];
+  /** Nothing flows back through it: its results are indices, masks or constants. */
+  readonly discrete?: true;
+  /** Cotangents of the inputs, `null` where there is none. Absent: differentiate the decomposition. */
+  vjp?<T>(k: K<T>, cx: VjpContext<T, A>): readonly (T | null)[];
+  /** The op in simpler ops. An op without `run` must have one. */
+  decompose?<T>(k: K<T>, ins: readonly T[], attrs: A): readonly T[];
+  /** The numeric meaning on tfjs tensors. */
+  run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
+  /** Work done, when it is not one flop per element written. */
+  flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
+  /** The attrs and regions to replay under differentiation, when the backward needs more than the op's outputs. */
+  forBackward?(ins: readonly TensorType[], attrs: A, regions: readonly Block[]): readonly Block[];
+};
+
+/** An op's constraint is broken: `dot_general: contracted sizes differ: embed=64 and mlp=32`. */
+export function broken(op: string, message: string): never {
+  return fail({ code: "bad-operands", message: `\`${op}\`: ${message}` });
+}
+
+/** The operand at a position; the count is checked once, when the node is built. */
+export function at<X>(items: readonly X[], index: number): X {
+  const item = items[index];
+  if (item === undefined) throw new Error(`internal: operand ${index} of ${items.length}`);
+  return item;
+}
+
+export function expectArity(op: string, ins: readonly unknown[], count: number): void {
+  if (ins.length !== count) broken(op, `takes ${count} operand${count === 1 ? "" : "s"}, got ${ins.length}`);
+}
+
+export const isTensorType = (attr: Attr): attr is TensorType =>
+  typeof attr === "object" && "dtype" in attr;

@@ -1,0 +1,36 @@
+// The optimiser's step on one parameter.
+import { elements, formatType } from "../ir/shape.ts";
+import type { OpDef } from "./op.ts";
+import { at, broken, expectArity } from "./op.ts";
+
+type AdamW = { b1: number; b2: number; eps: number; eps_root: number; weight_decay: number };
+
+const adamw: OpDef<AdamW> = {
+  name: "adamw",
+  doc: "optax.adamw on (param, grad, mu, nu, rate, b1^t, b2^t): new param, mu and nu; decay is added to the update.",
+  attrs: { b1: "float", b2: "float", eps: "float", eps_root: "float", weight_decay: "float" },
+  infer(ins) {
+    expectArity("adamw", ins, 7);
+    const [p, g, mu, nu] = [at(ins, 0), at(ins, 1), at(ins, 2), at(ins, 3)];
+    for (const x of [g, mu, nu])
+      if (elements(x) !== elements(p)) broken("adamw", `${formatType(x)} beside the parameter ${formatType(p)}`);
+    return [p, mu, nu];
+  },
+  decompose(k, ins, { b1, b2, eps, eps_root, weight_decay }) {
+    const [p, g, mu0, nu0, rate, b1t, b2t] = ins.map((x) => k.convert(x, "f32")) as [X, X, X, X, X, X, X];
+    type X = (typeof ins)[number];
+    const scalar = (value: number) => k.scalar(value, p);
+    const mix = (old: X, fresh: X, b: number) => k.add(k.mul(scalar(b), old), k.mul(scalar(1 - b), fresh));
+    const [mu, nu] = [mix(mu0, g, b1), mix(nu0, k.mul(g, g), b2)];
+    const unbiased = (moment: X, power: X) => k.div(moment, k.sub(scalar(1), power));
+    const spread = unbiased(nu, b2t);
+    const root = k.sqrt(eps_root === 0 ? spread : k.add(spread, scalar(eps_root)));
+    const step = k.div(unbiased(mu, b1t), k.add(root, scalar(eps)));
+    const update = weight_decay === 0 ? step : k.add(step, k.mul(scalar(weight_decay), p));
+    const next = k.sub(p, k.mul(rate, update));
+    return [next, mu, nu].map((x, i) => k.convert(x, k.typeOf(at(ins, i === 0 ? 0 : i + 1)).dtype));
+  },
+  flops: (ins) => 15 * elements(at(ins, 0)),
+};
+
+export const optimizerOps: readonly OpDef[] = [adamw];

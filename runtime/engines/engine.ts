@@ -1,0 +1,21 @@
+// What every engine offers: compile a module once, run it many times on buffers.
+import type { Module, TensorType } from "../../compiler/ir/types.ts";
+
+/** Numbers of one tensor, row-major. f32, bf16 and f16 are held as f32 (already on their own grid); bool as 0 and 1. */
+export type HostArray = Float32Array | Int32Array | Uint8Array;
+
+/** A tensor that lives with the engine. */
+export type Buffer = { readonly type: TensorType };
+
+export type Executable = {
+  /** One buffer per parameter in, one per result out; inputs stay the caller's. */
+  run(ins: readonly Buffer[]): Buffer[];
+};
+
+export type Engine = {
+  readonly name: string;
+  compile(module: Module): Executable;
+  upload(type: TensorType, data: HostArray): Buffer;
+  download(buffer: Buffer): HostArray;
+  release(buffer: Buffer): void;
+};
