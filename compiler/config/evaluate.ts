@@ -64,6 +64,8 @@ function call(node: Extract<Expression, { kind: "call" }>, lookup: Lookup): Conf
       2,
     );
   }
+  const [named] = node.named;
+  if (named) return typeError(`\`${node.callee}\` takes no argument by name`, named.nameAt);
   const given = node.args.map((arg) => ({ value: evaluate(arg, lookup), at: arg.at }));
   const [only] = given;
   const spread =

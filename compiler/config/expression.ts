@@ -63,21 +63,26 @@ export type Expression =
       readonly callee: string;
       readonly calleeAt: Span;
       readonly args: readonly Expression[];
+      readonly named: readonly NamedArgument[];
       readonly at: Span;
     }
   | { readonly kind: "index"; readonly target: Expression; readonly index: Expression; readonly at: Span };
+
+/** `name=value` in a call. */
+export type NamedArgument = { readonly name: string; readonly nameAt: Span; readonly value: Expression };
 
 /** One further link of a chain such as `0 < a < b`. */
 export type Comparison = { readonly op: CompareOperator; readonly opAt: Span; readonly operand: Expression };
 
 const Space = createToken({ name: "Space", pattern: /\s+/, group: Lexer.SKIPPED });
-const Name = createToken({ name: "Name", pattern: /[A-Za-z_]\w*/, label: "a name" });
+/** A name; the words of a language that extends this one may be names too. */
+export const Name = createToken({ name: "Name", pattern: /[A-Za-z_]\w*/, label: "a name" });
 const NumberToken = createToken({
   name: "Number",
   pattern: /(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][+-]?\d+)?/,
   label: "a number",
 });
-const Text = createToken({
+export const Text = createToken({
   name: "Text",
   pattern: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/,
   line_breaks: true,
@@ -87,11 +92,11 @@ const Text = createToken({
 const word = (name: string, pattern: RegExp): TokenType =>
   createToken({ name, pattern, longer_alt: Name, label: `\`${name.toLowerCase()}\`` });
 const If = word("If", /if/);
-const Else = word("Else", /else/);
+export const Else = word("Else", /else/);
 const And = word("And", /and/);
-const Or = word("Or", /or/);
+export const Or = word("Or", /or/);
 const Not = word("Not", /not/);
-const In = word("In", /in/);
+export const In = word("In", /in/);
 const True = word("True", /true|True/);
 const False = word("False", /false|False/);
 const Null = word("Null", /null|None|none/);
@@ -106,19 +111,20 @@ const Modulo = sign("Modulo", "%");
 const Plus = sign("Plus", "+");
 const Minus = sign("Minus", "-");
 const Comparator = createToken({ name: "Comparator", pattern: /==|!=|<=|>=|<|>/, label: "a comparison" });
-const Open = sign("Open", "(");
-const Close = sign("Close", ")");
-const OpenList = sign("OpenList", "[");
-const CloseList = sign("CloseList", "]");
-const Comma = sign("Comma", ",");
+export const Open = sign("Open", "(");
+export const Close = sign("Close", ")");
+export const OpenList = sign("OpenList", "[");
+export const CloseList = sign("CloseList", "]");
+export const Comma = sign("Comma", ",");
+export const Assign = sign("Assign", "=");
 
 // Longer operators stand before their prefixes, words before names: the lexer takes the first that matches.
-const tokens = [
+export const expressionTokens: readonly TokenType[] = [
   ...[Space, NumberToken, Text, If, Else, And, Or, Not, In, True, False, Null, Name],
   ...[Power, FloorDivide, Times, Divide, Modulo, Plus, Minus, Comparator],
-  ...[Open, Close, OpenList, CloseList, Comma],
+  ...[Open, Close, OpenList, CloseList, Comma, Assign],
 ];
-const lexer = new Lexer(tokens, { positionTracking: "onlyOffset" });
+const lexer = new Lexer([...expressionTokens], { positionTracking: "onlyOffset" });
 
 const found = (token: IToken): string => (token.tokenType.name === "EOF" ? "the end" : `\`${token.image}\``);
 const first = (seen: readonly IToken[], previous: IToken): IToken => seen[0] ?? previous;
@@ -126,12 +132,13 @@ const first = (seen: readonly IToken[], previous: IToken): IToken => seen[0] ?? 
 // While chevrotain records the grammar, tokens and rules are placeholders without a place.
 const nowhere: Span = { source: { file: "", text: "" }, start: 0, end: 0 };
 
-class ExpressionParser extends EmbeddedActionsParser {
+/** The grammar of expressions, for languages that contain them; the last subclass runs the self-analysis. */
+export class ExpressionRules extends EmbeddedActionsParser {
   private source: Source = { file: "", text: "" };
   private base = 0;
 
-  constructor() {
-    super(tokens, {
+  constructor(vocabulary: readonly TokenType[]) {
+    super([...vocabulary], {
       errorMessageProvider: {
         buildMismatchTokenMessage: ({ expected, actual }) =>
           `expected ${tokenLabel(expected)}, found ${found(actual)}`,
@@ -143,7 +150,6 @@ class ExpressionParser extends EmbeddedActionsParser {
           `expected a value, found ${found(first(actual, previous))}`,
       },
     });
-    this.performSelfAnalysis();
   }
 
   /** Says which text the tokens of the next parse come from. */
@@ -153,13 +159,13 @@ class ExpressionParser extends EmbeddedActionsParser {
     this.input = input;
   }
 
-  private at(token: IToken): Span {
+  protected at(token: IToken): Span {
     if (this.RECORDING_PHASE) return nowhere;
     const start = this.base + token.startOffset;
     return { source: this.source, start, end: start + token.image.length };
   }
 
-  private join(from: { readonly at: Span }, to: { readonly at: Span }): Span {
+  protected join(from: { readonly at: Span }, to: { readonly at: Span }): Span {
     if (this.RECORDING_PHASE) return nowhere;
     return { source: this.source, start: from.at.start, end: to.at.end };
   }
@@ -331,17 +337,32 @@ class ExpressionParser extends EmbeddedActionsParser {
     this.OPTION(() => {
       this.CONSUME(Open);
       const args: Expression[] = [];
-      this.MANY_SEP({ SEP: Comma, DEF: () => args.push(this.SUBRULE(this.conditional)) });
+      const named: NamedArgument[] = [];
+      this.MANY_SEP({
+        SEP: Comma,
+        DEF: () =>
+          this.OR([
+            { ALT: () => named.push(this.SUBRULE(this.namedArgument)) },
+            { ALT: () => args.push(this.SUBRULE(this.conditional)) },
+          ]),
+      });
       const end = this.at(this.CONSUME(Close));
       result = {
         kind: "call",
         callee: token.image,
         calleeAt,
         args,
+        named,
         at: this.join({ at: calleeAt }, { at: end }),
       };
     });
     return result;
+  });
+
+  private readonly namedArgument = this.RULE("namedArgument", (): NamedArgument => {
+    const name = this.CONSUME(Name);
+    this.CONSUME(Assign);
+    return { name: name.image, nameAt: this.at(name), value: this.SUBRULE(this.conditional) };
   });
 
   private readonly parenthesis = this.RULE("parenthesis", (): Expression => {
@@ -358,6 +379,13 @@ class ExpressionParser extends EmbeddedActionsParser {
     const end = this.at(this.CONSUME(CloseList));
     return { kind: "list", items, at: this.join({ at: open }, { at: end }) };
   });
+}
+
+class ExpressionParser extends ExpressionRules {
+  constructor() {
+    super(expressionTokens);
+    this.performSelfAnalysis();
+  }
 }
 
 let parser: ExpressionParser | undefined;
