@@ -65,7 +65,7 @@ export function decodeUtf8(path: string, bytes: Uint8Array): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
-// Where the first character that is no character starts, by bisecting for the longest prefix that may still go on well.
+// Where the first malformed character starts: bisects for the longest prefix that may still go on well.
 function firstBadByte(bytes: Uint8Array): number {
   const whole = (length: number): number => length - unfinishedTail(bytes.subarray(0, length));
   let good = 0;

@@ -159,7 +159,7 @@ function encodeBf16(values: Float32Array): Uint8Array {
   return new Uint8Array(codes.buffer);
 }
 
-/** Encodes values as a safetensors dtype, rounding to nearest even; what is too large becomes infinity, or NaN where there is none. */
+/** Encodes values, rounding to nearest even; what is too large becomes infinity, or NaN where there is none. */
 export function encodeFloats(dtype: Exclude<FloatDType, "F8_E8M0">, values: Float32Array): Uint8Array {
   if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
   if (dtype === "F64") return new Uint8Array(Float64Array.from(values).buffer);
