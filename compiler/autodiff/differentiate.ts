@@ -96,7 +96,7 @@ export function differentiate(module: Module): Module {
   );
   const { builder } = trace;
   const grads = wrt.map((param, i) => {
-    builder.hint = `d.${param.hint}`;
+    builder.hints = [`d.${param.hint}`];
     return gradients[i] ?? builder.k.constant(0, param.type);
   });
   const joint = dropDead({ params: body.params, nodes: builder.nodes, results: [...results, ...grads] });

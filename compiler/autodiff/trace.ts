@@ -109,8 +109,8 @@ function vjpOfCall({ node: { op, ins, outs, attrs, regions, loc }, trace }: Call
   const live = dys.map(valueOf);
   if (live.every((dy) => dy === undefined)) return ins.map((x) => zeroTensor(x.type));
   invariant(op.vjp, `${op.name} has no gradient rule`);
-  const outside = { hint: builder.hint, loc: builder.loc };
-  builder.hint = `d.${outs[0]?.hint}`;
+  const outside = { hints: builder.hints, loc: builder.loc };
+  builder.hints = [`d.${outs[0]?.hint}`];
   builder.loc = { kind: "pass", pass: "differentiate", from: loc };
   const typeAt = (i: number): TensorType => {
     const out = outs[i];
@@ -153,9 +153,9 @@ function addCotangents({ a, b }: { a: TensorInfo; b: TensorInfo }, builder: Bloc
   const [x, y] = [valueOf(a), valueOf(b)];
   if (!x) return b;
   if (!y) return a;
-  builder.hint = x.hint;
+  builder.hints = [x.hint];
   const sum = builder.k.add(x, y);
-  builder.hint = undefined;
+  builder.hints = [];
   return infoOf(sum);
 }
 

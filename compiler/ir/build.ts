@@ -22,7 +22,7 @@ export function node(op: OpDef, ins: readonly Value[], options: NodeOptions = {}
   const { attrs = {}, regions = [], hints = [], loc = unknownLoc } = options;
   checkAttrs(op, attrs, loc);
   const types = located(loc, () => op.infer(ins.map((x) => x.type), attrs, regions));
-  const outs = types.map((type, i) => value(hints[i] ?? op.name, type));
+  const outs = types.map((type, i) => value(hints[i] ?? hints[0] ?? op.name, type));
   return { op, ins, attrs, regions, outs, loc };
 }
 
@@ -72,28 +72,28 @@ export function opNamed(name: string): OpDef {
   return op;
 }
 
-/** A block under construction. `hint` and `loc` name and place what is appended next. */
+/** A block under construction. `hints` and `loc` name (one per result, or one for all) and place what comes next. */
 export type BlockBuilder = {
   readonly k: K<Value>;
   readonly nodes: Node[];
-  hint: string | undefined;
+  hints: readonly string[];
   loc: Loc;
 };
 
 /** A growing block and the vocabulary that appends to it. Regions grow in builders of their own. */
-export function blockBuilder(loc: Loc = unknownLoc, hint?: string): BlockBuilder {
+export function blockBuilder(loc: Loc = unknownLoc, hints: readonly string[] = []): BlockBuilder {
   const nodes: Node[] = [];
   const applier: Applier<Value> = {
     apply(name, ins, attrs, regions) {
       const op = opNamed(name);
-      const made = node(op, ins, { attrs, regions, loc: builder.loc, hints: builder.hint ? [builder.hint, builder.hint] : [] });
+      const made = node(op, ins, { attrs, regions, loc: builder.loc, hints: builder.hints });
       nodes.push(made);
       return made.outs;
     },
     typeOf: (x) => x.type,
     block: (params, body) => buildBlock(params, (_k, values) => body(values), builder, nodes),
   };
-  const builder: BlockBuilder = { k: vocabulary(applier), nodes, hint, loc };
+  const builder: BlockBuilder = { k: vocabulary(applier), nodes, hints, loc };
   return builder;
 }
 
@@ -113,7 +113,7 @@ export function buildBlock(
 
 /** A composite node's decomposition: the nodes that replace it and the values that take its results' place. */
 export function decomposed(composite: Node): { nodes: readonly Node[]; outs: readonly Value[] } {
-  const builder = blockBuilder(composite.loc, composite.outs[0]?.hint);
+  const builder = blockBuilder(composite.loc, composite.outs.map((out) => out.hint));
   const outs = located(composite.loc, () => composite.op.decompose?.(builder.k, composite.ins, composite.attrs));
   if (!outs) throw new Error(`internal: ${composite.op.name} has no decomposition`);
   return { nodes: builder.nodes, outs };
