@@ -1,0 +1,136 @@
+// What must hold between keys: MaxText's cross checks that matter here, and q3c's own.
+
+import type { Diagnostic, Span } from "../diag.ts";
+import type { Values } from "./derived.ts";
+import type { KeyName } from "./keys.ts";
+
+type Check = {
+  /** The keys it is about; the error underlines the first that was set by hand. */
+  readonly about: readonly KeyName[];
+  /** What is wrong, if anything. */
+  readonly wrong: (v: Values) => string | false;
+  readonly help?: string;
+};
+
+const linear = (v: Values): boolean => v.layer_types.includes("linear_attention");
+const sparse = (v: Values): boolean => v.mlp_layer_types.includes("sparse");
+const rotated = (v: Values): number => Math.trunc(v.head_dim * v.partial_rotary_factor);
+
+const checks: readonly Check[] = [
+  {
+    about: ["load_full_state_path", "load_parameters_path"],
+    wrong: (v) =>
+      v.load_parameters_path !== "" &&
+      v.load_full_state_path !== "" &&
+      "`load_parameters_path` and `load_full_state_path` exclude each other",
+  },
+  {
+    about: ["base_moe_mlp_dim", "num_experts"],
+    wrong: (v) => sparse(v) && v.moe_mlp_dim < 1 && "a model with experts needs `base_moe_mlp_dim`",
+  },
+  {
+    about: ["num_experts_per_tok", "num_experts"],
+    wrong: (v) =>
+      v.num_experts_per_tok > v.num_experts &&
+      `each token goes to ${v.num_experts_per_tok} experts, there are ${v.num_experts}`,
+  },
+  {
+    about: ["base_num_query_heads", "base_num_kv_heads"],
+    wrong: (v) =>
+      v.num_query_heads % v.num_kv_heads !== 0 &&
+      `${v.num_query_heads} query heads do not share ${v.num_kv_heads} key-value heads evenly`,
+  },
+  {
+    about: ["gdn_num_value_heads", "gdn_num_key_heads"],
+    wrong: (v) =>
+      linear(v) &&
+      v.gdn_num_value_heads % v.gdn_num_key_heads !== 0 &&
+      `${v.gdn_num_value_heads} value heads do not share ${v.gdn_num_key_heads} key heads evenly`,
+  },
+  {
+    about: ["partial_rotary_factor", "head_dim"],
+    wrong: (v) =>
+      (v.partial_rotary_factor > 1 || rotated(v) % 2 !== 0) &&
+      `head_dim * partial_rotary_factor rotates ${rotated(v)} dimensions of ${v.head_dim}, expected an even number`,
+  },
+  {
+    about: ["mlp_only_layers"],
+    wrong: (v) =>
+      v.mlp_only_layers.some((layer) => layer >= v.num_decoder_layers) &&
+      `\`mlp_only_layers\` counts from 0 to ${v.num_decoder_layers - 1} in this model`,
+  },
+  {
+    about: ["normalize_embedding_logits", "logits_via_embedding"],
+    wrong: (v) =>
+      v.logits_via_embedding &&
+      v.normalize_embedding_logits &&
+      "q3c does not divide the logits of a tied head by sqrt(emb_dim)",
+    help: "set normalize_embedding_logits=false",
+  },
+  {
+    about: ["param_scan_axis"],
+    wrong: (v) => v.param_scan_axis > 1 && "`param_scan_axis` is 0 or 1",
+  },
+  {
+    about: ["hf_path", "dataset_type"],
+    wrong: (v) => v.dataset_type === "hf" && v.hf_path === "" && "`dataset_type=hf` needs `hf_path`",
+  },
+  {
+    about: ["hf_eval_split", "eval_interval"],
+    wrong: (v) =>
+      v.dataset_type === "hf" &&
+      v.eval_interval > 0 &&
+      v.hf_eval_split === null &&
+      "evaluation with `dataset_type=hf` needs `hf_eval_split`",
+  },
+  {
+    about: ["grain_train_files", "dataset_type"],
+    wrong: (v) =>
+      v.dataset_type === "grain" &&
+      [v.grain_train_files, v.grain_train_mixture_config_path, v.hf_path].every((path) => path === "") &&
+      "`dataset_type=grain` needs `grain_train_files` or `grain_train_mixture_config_path`",
+  },
+  {
+    about: ["dataset_path", "dataset_type"],
+    wrong: (v) =>
+      v.dataset_type === "text" && v.dataset_path === "" && "`dataset_type=text` needs `dataset_path`",
+  },
+  {
+    about: ["tokenizer_type", "vocab_size"],
+    wrong: (v) =>
+      v.tokenizer_type === "byte" &&
+      v.vocab_size < 256 &&
+      `the byte tokenizer has 256 tokens, \`vocab_size\` is ${v.vocab_size}`,
+  },
+  {
+    about: ["decode_sampling_nucleus_p", "decode_sampling_strategy"],
+    wrong: (v) =>
+      ["nucleus", "composite"].includes(v.decode_sampling_strategy) &&
+      !(v.decode_sampling_nucleus_p > 0 && v.decode_sampling_nucleus_p <= 1) &&
+      `\`decode_sampling_strategy=${v.decode_sampling_strategy}\` needs \`decode_sampling_nucleus_p\` above 0, at most 1`,
+  },
+  {
+    about: ["decode_sampling_top_k", "decode_sampling_strategy"],
+    wrong: (v) =>
+      ["topk", "composite"].includes(v.decode_sampling_strategy) &&
+      v.decode_sampling_top_k < 1 &&
+      `\`decode_sampling_strategy=${v.decode_sampling_strategy}\` needs \`decode_sampling_top_k\` of at least 1`,
+  },
+  {
+    about: ["warmup_steps_fraction", "wsd_decay_steps_fraction"],
+    wrong: (v) =>
+      v.warmup_steps_fraction + (v.lr_schedule_type === "wsd" ? v.wsd_decay_steps_fraction : 0) > 1 &&
+      "warm-up and decay take more than the whole schedule",
+  },
+];
+
+/** Everything that does not hold, each at the key that the user set. */
+export function checkValues(
+  values: Values,
+  placeOf: (names: readonly KeyName[]) => Span | undefined,
+): readonly Diagnostic[] {
+  return checks.flatMap(({ about, wrong, help }) => {
+    const message = wrong(values);
+    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about), help }];
+  });
+}

@@ -1,0 +1,164 @@
+// Keys of parallelism: the mesh, the rules that split axes over it, and the kinds of parallelism q3c does not have.
+
+import {
+  axisGroups,
+  axisRules,
+  bool,
+  float,
+  inert,
+  int,
+  key,
+  limited,
+  natural,
+  nonNegative,
+  oneOf,
+  orNull,
+  positive,
+  size,
+  text,
+  texts,
+} from "../key.ts";
+import { defaultAxisRules, meshAxes } from "./axis-rules.ts";
+
+const stages = limited("q3c has no pipeline stages");
+const stageOrder = inert("there are no pipeline stages");
+const diloco = limited("q3c has no DiLoCo");
+const unusedDiloco = inert("DiLoCo is refused");
+const schedule = inert("it only orders work between devices");
+const jax = inert("it only concerns how JAX builds its mesh");
+const elastic = inert("a run that is stopped is resumed from its checkpoint");
+const network = inert("it shapes the network of a pod");
+
+export const mesh = {
+  mesh_axes: key(texts, meshAxes, "The axes of the device mesh, outermost first."),
+  logical_axis_rules: key(
+    axisRules,
+    defaultAxisRules,
+    "Which mesh axes may split each logical axis, by priority; overrides are merged by name.",
+  ),
+  data_sharding: key(
+    axisGroups,
+    [meshAxes.filter((axis) => axis !== "diloco")],
+    "The mesh axes over which hosts divide the data.",
+  ),
+  input_data_sharding_logical_axes: key(
+    texts,
+    ["activation_embed_and_logits_batch", "activation_norm_length"],
+    "The logical axes of a batch of tokens.",
+  ),
+  custom_mesh_and_rule: key(
+    text,
+    "",
+    "A YAML in custom_mesh_and_rule/ that replaces mesh, rules and data_sharding.",
+  ),
+  custom_mesh_and_rule_for_eval: limited("evaluation uses the mesh of training")(
+    text,
+    "",
+    "The same when evaluating.",
+  ),
+  logical_axis_rules_for_eval: limited("evaluation uses the rules of training")(
+    axisRules,
+    [],
+    "Rules when evaluating.",
+  ),
+  context_sharding: key(text, "context", "The mesh axis that splits the sequence."),
+  ulysses_context_sharding: key(
+    text,
+    "context_usp_ulysses",
+    "The mesh axis that exchanges heads for sequence.",
+  ),
+  sharding_tolerance: key(nonNegative, 0.02, "Share of parameters that may stay whole on every device."),
+  shard_optimizer_over_data: key(bool, false, "Splits optimiser state over the data axis too."),
+  shard_mode: limited("q3c plans every sharding itself")(
+    oneOf("auto", "explicit"),
+    "auto",
+    "Who propagates shardings.",
+  ),
+  num_slices: key(size, -1, "Slices of the pod; -1 follows compile_topology_num_slices."),
+  subslice_shape: limited("q3c plans for whole slices")(text, "", "Part of a slice to use."),
+} as const;
+
+export const axisSizes = {
+  ici_diloco_parallelism: diloco(size, 1, "DiLoCo replicas in a slice."),
+  ici_data_parallelism: key(size, 1, "Data parallelism in a slice; -1 takes what is left."),
+  ici_fsdp_parallelism: key(size, -1, "Fully sharded data parallelism in a slice."),
+  ici_fsdp_transpose_parallelism: key(size, 1, "FSDP over the other axis of a weight, in a slice."),
+  ici_sequence_parallelism: key(size, 1, "Sequence parallelism in a slice."),
+  ici_context_parallelism: key(size, 1, "Context parallelism in a slice."),
+  ici_context_usp_ulysses_parallelism: key(size, 1, "Context parallelism by exchanging heads, in a slice."),
+  ici_context_autoregressive_parallelism: key(size, 1, "Context parallelism of decoding, in a slice."),
+  ici_tensor_parallelism: key(size, 1, "Tensor parallelism in a slice."),
+  ici_tensor_sequence_parallelism: key(
+    size,
+    1,
+    "Tensor parallelism with split sequence between blocks, in a slice.",
+  ),
+  ici_autoregressive_parallelism: key(size, 1, "Parallelism of decoding in a slice."),
+  ici_pipeline_parallelism: stages(size, 1, "Pipeline stages in a slice."),
+  ici_expert_parallelism: key(size, 1, "Expert parallelism in a slice."),
+  dcn_diloco_parallelism: diloco(size, 1, "DiLoCo replicas across slices."),
+  dcn_data_parallelism: key(size, -1, "Data parallelism across slices; -1 takes what is left."),
+  dcn_fsdp_parallelism: key(size, 1, "Fully sharded data parallelism across slices."),
+  dcn_fsdp_transpose_parallelism: key(size, 1, "FSDP over the other axis of a weight, across slices."),
+  dcn_sequence_parallelism: key(size, 1, "Sequence parallelism across slices."),
+  dcn_context_parallelism: key(size, 1, "Context parallelism across slices."),
+  dcn_context_usp_ulysses_parallelism: key(
+    size,
+    1,
+    "Context parallelism by exchanging heads, across slices.",
+  ),
+  dcn_context_autoregressive_parallelism: key(size, 1, "Context parallelism of decoding, across slices."),
+  dcn_tensor_parallelism: key(size, 1, "Tensor parallelism across slices."),
+  dcn_tensor_sequence_parallelism: key(size, 1, "Tensor parallelism with split sequence, across slices."),
+  dcn_autoregressive_parallelism: key(size, 1, "Parallelism of decoding across slices."),
+  dcn_pipeline_parallelism: stages(size, 1, "Pipeline stages across slices."),
+  dcn_expert_parallelism: key(size, 1, "Expert parallelism across slices."),
+} as const;
+
+export const distribution = {
+  compile_topology: key(text, "", "The TPU to plan for, as v5p-64; empty is this machine."),
+  compile_topology_num_slices: key(size, -1, "Slices of that TPU; -1 is one."),
+  internal_compile: key(bool, false, "Plans for internal_compile_num_devices devices of no named kind."),
+  internal_compile_num_devices: key(size, -1, "How many those are."),
+  num_vocab_tiling: schedule(positive, 1, "Pieces in which the loss sees the vocabulary."),
+  vocab_tiling_ag_once: schedule(bool, false, "Gathers the head once for all pieces."),
+  dense_fsdp_use_two_stage_all_gather: schedule(bool, false, "Gathers dense weights in two steps."),
+  optimizer_memory_host_offload: schedule(bool, false, "Keeps optimiser state in the host's memory."),
+  parameter_memory_host_offload: schedule(bool, false, "Keeps parameters in the host's memory."),
+  check_vma: jax(bool, false, "Checks shard_map's types."),
+  custom_mesh: jax(text, "", "Another arrangement of devices."),
+  allow_split_physical_axes: jax(bool, false, "Lets a mesh axis use part of a physical one."),
+  optimize_mesh_for_tpu_v6e: jax(bool, false, "Rearranges devices for v6e."),
+  shardy: jax(bool, true, "Shardy instead of GSPMD."),
+  remove_size_one_mesh_axis_from_type: jax(bool, true, "Forgets axes of one device."),
+  num_layers_per_pipeline_stage: stageOrder(positive, 1, "Layers of a stage."),
+  num_pipeline_repeats: stageOrder(int, -1, "Rounds through the stages."),
+  pipeline_parallel_layers: stageOrder(int, -1, "Layers that are pipelined."),
+  num_pipeline_microbatches: stageOrder(int, -1, "Pieces of a batch in flight."),
+  pipeline_delay_activation_forwarding: stageOrder(bool, false, "Sends a step later."),
+  pipeline_fsdp_ag_once: stageOrder(bool, false, "Gathers weights once."),
+  pipeline_fsdp_ag_per_repeat: stageOrder(bool, false, "Gathers weights once a round."),
+  scan_pipeline_iterations: stageOrder(bool, true, "Scans over iterations."),
+  scan_pipeline_repeats: stageOrder(bool, false, "Scans over rounds."),
+  scan_layers_per_stage: stageOrder(bool, false, "Scans over a stage's layers."),
+  set_remat_policy_on_pipeline_iterations: stageOrder(bool, true, "Remat per iteration."),
+  set_remat_policy_on_layers_per_stage: stageOrder(bool, false, "Remat per layer of a stage."),
+  enable_diloco: diloco(bool, false, "Trains replicas that meet now and then."),
+  diloco_sync_period: unusedDiloco(positive, 36, "Steps between meetings."),
+  diloco_outer_lr: unusedDiloco(nonNegative, 0.3, "Learning rate of a meeting."),
+  diloco_outer_momentum: unusedDiloco(nonNegative, 0.9, "Momentum of meetings."),
+  enable_streaming_diloco: diloco(bool, false, "Meets piece by piece."),
+  num_diloco_fragments: unusedDiloco(orNull(positive), null, "Pieces."),
+  use_sequential_layers: unusedDiloco(bool, false, "Pieces of neighbouring layers."),
+  num_communication_overlapping_steps: unusedDiloco(natural, 0, "Steps a meeting may take."),
+  communication_overlapping_alpha: unusedDiloco(float, 0.0, "Mixes before and after."),
+  dcn_bandwidth_limit: network(text, "", "Limits what a host sends."),
+  dcn_bandwidth_burst: network(text, "10mb", "Size of a burst."),
+  dcn_bandwidth_latency: network(text, "50ms", "Longest wait."),
+  dcn_bandwidth_interface: network(text, "eth0", "The interface."),
+  elastic_enabled: elastic(bool, false, "Goes on with fewer slices."),
+  elastic_backup_kind: elastic(oneOf("snapshot", "checkpoint"), "snapshot", "What it goes on from."),
+  elastic_timeout_seconds: elastic(positive, 300, "How long it waits for slices."),
+  elastic_max_retries: elastic(natural, 10, "How often it tries."),
+  elastic_min_slice_count: elastic(int, -1, "Slices it needs."),
+} as const;

@@ -1,0 +1,41 @@
+// Keys of rematerialisation: what the forward pass keeps for the backward pass.
+
+import { inert, key, oneOf } from "../key.ts";
+
+const place = oneOf("remat", "device", "offload");
+const latent = inert("no shipped architecture computes this");
+
+export const remat = {
+  remat_policy: key(
+    oneOf(
+      ...["full", "none", "minimal", "minimal_with_context", "minimal_flash", "minimal_with_quantization"],
+      ...["minimal_with_context_and_quantization", "minimal_offloaded", "save_dot_with_context_except_mlp"],
+      ...["save_dot_except_mlpwi", "save_dot_except_mlp", "save_qkv_proj", "save_out_proj"],
+      ...["qkv_proj_offloaded", "custom"],
+    ),
+    "full",
+    "What is kept: full recomputes everything, custom follows the keys below.",
+  ),
+  decoder_layer_input: key(place, "device", "A layer's input."),
+  context: key(place, "remat", "Attention's output before its projection."),
+  mlpwi: key(place, "remat", "The MLP's first product."),
+  mlpwi_0: key(place, "remat", "The MLP's gate."),
+  mlpwi_1: key(place, "remat", "The MLP's value."),
+  mlpwo: key(place, "remat", "The MLP's output."),
+  moe_mlpwi_0: key(place, "remat", "The experts' gate."),
+  moe_mlpwi_1: key(place, "remat", "The experts' value."),
+  moe_mlpwo: key(place, "remat", "The experts' output."),
+  query_proj: key(place, "remat", "Queries."),
+  key_proj: key(place, "remat", "Keys."),
+  value_proj: key(place, "remat", "Values."),
+  kv_proj: key(place, "remat", "Keys and values in one."),
+  qkv_proj: key(place, "remat", "Queries, keys and values in one."),
+  out_proj: key(place, "remat", "Attention's output projection."),
+  attention_out: key(place, "remat", "Attention's output before its gate."),
+  query_wa_proj: latent(place, "remat", "The first factor of latent queries."),
+  kv_wa_proj: latent(place, "remat", "The first factor of latent keys and values."),
+  mla_q: latent(place, "remat", "Latent queries."),
+  mla_kv: latent(place, "remat", "Latent keys and values."),
+  indexer_cutoff_threshold: latent(place, "remat", "The indexer's cutoff."),
+  engram: latent(place, "remat", "The n-gram memory's output."),
+} as const;

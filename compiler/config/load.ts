@@ -1,0 +1,269 @@
+// The ladder of a configuration: YAML, model, command line, environment → every value, typed, with its origin.
+
+import { dirname, join } from "node:path";
+import { type Diagnostic, didYouMean, Q3Error, type Span } from "../diag.ts";
+import { checkValues } from "./checks.ts";
+import { derivedNames, type ValueName, type Values } from "./derived.ts";
+import { findConfigFile, firstFile, type Places, shippedNames } from "./files.ts";
+import { type Fields, modelTypeOf, readFamilyFields } from "./hugging-face.ts";
+import { isKey, type KeyName, keyNames } from "./keys.ts";
+import { type Model, readModel } from "./model.ts";
+import { collect, type Resolver, resolver } from "./resolve.ts";
+import { rulesOver } from "./rules.ts";
+import {
+  type Layer,
+  readConfigFile,
+  readEnvironment,
+  readMapping,
+  readOverrides,
+  type Setting,
+  type Settings,
+  settingsOf,
+} from "./settings.ts";
+import { sameValue, showValue } from "./value.ts";
+
+/** Where a value comes from; `at` is its place in what was written. */
+export type Origin = { readonly from: "default" | "computed" | Layer; readonly at: Span | undefined };
+
+/** A configuration: all values, and what is known about each. */
+export type Config = {
+  readonly values: Values;
+  readonly warnings: readonly Diagnostic[];
+  /** The fields of the Hugging Face config.json, if the model is such a folder. */
+  readonly huggingFace: Fields | null;
+  /** What transformers assumes for fields that a config.json of this architecture leaves out. */
+  readonly familyFields: Fields;
+  origin(name: ValueName): Origin;
+  /** The place of a key's value, for errors about it; nothing at its default. */
+  spanOf(name: ValueName): Span | undefined;
+};
+
+/** What a configuration is loaded from besides its arguments. */
+export type LoadOptions = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly modelsDir: string;
+  readonly now?: Date;
+};
+
+/** Separates `--flag`, `--flag=value` from the arguments of a configuration. */
+export function splitFlags(args: readonly string[]): {
+  flags: Record<string, string | true>;
+  overrides: string[];
+} {
+  const flags: Record<string, string | true> = {};
+  const overrides: string[] = [];
+  for (const arg of args) {
+    const [, name, value] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
+    if (name === undefined) overrides.push(arg);
+    else flags[name] = value ?? true;
+  }
+  return { flags, overrides };
+}
+
+type Sources = {
+  readonly base: Settings;
+  readonly cli: Settings;
+  readonly env: Settings;
+  readonly configFile: string;
+};
+
+const noRules = { find: () => undefined };
+const stopAt = (problems: Iterable<Diagnostic>): void => {
+  const all = [...problems];
+  if (all.length > 0) throw new Q3Error(all, 2);
+};
+
+function readSources(args: readonly string[], { env, cwd }: LoadOptions, places: Places): Sources {
+  const [first] = args;
+  const positional =
+    first !== undefined && !first.startsWith("-") && (!first.includes("=") || first.endsWith(".yml"));
+  const configFile = findConfigFile(positional ? first : "base", places);
+  const base = readConfigFile(configFile, places);
+  const cli = readOverrides(positional ? args.slice(1) : args, cwd);
+  const environment = readEnvironment(env, cwd);
+  const twice = [...environment.settings.values()].flatMap((setting) => bothPlaces(setting, cli.settings));
+  stopAt([...base.problems, ...cli.problems, ...environment.problems, ...twice]);
+  return { base: base.settings, cli: cli.settings, env: environment.settings, configFile };
+}
+
+function bothPlaces({ name, nameAt }: Setting, cli: Settings): readonly Diagnostic[] {
+  const other = cli.get(name);
+  if (!other) return [];
+  const message = `\`${name}\` is set by the environment and on the command line`;
+  return [
+    { code: "environment-conflict", message, at: nameAt, notes: [{ message: "here too", at: other.nameAt }] },
+  ];
+}
+
+function findModel(
+  { base, cli, env, configFile }: Sources,
+  places: Places,
+): Model & { readonly mayOverride: boolean } {
+  const settings = new Map([...base, ...cli, ...env]);
+  const early = resolver(settings, noRules);
+  const setting = settings.get("model_name");
+  const where = { folder: setting?.folder ?? places.cwd, configFile, at: setting?.raw.at };
+  const model = readModel(early.get("model_name"), where, places);
+  stopAt(model.problems);
+  return { ...model, mayOverride: early.get("override_model_config") };
+}
+
+/** The mesh and rules of `custom_mesh_and_rule`, which replace all others. */
+function customMesh(settings: Settings, configFile: string, places: Places): Settings {
+  const setting = settings.get("custom_mesh_and_rule");
+  const name = resolver(settings, noRules).get("custom_mesh_and_rule");
+  if (!setting || name === "") return new Map();
+  const own = name.endsWith(".yml");
+  const path = own
+    ? findConfigFile(name, places, setting.folder, setting.raw.at)
+    : firstFile(
+        [dirname(configFile), places.modelsDir].map((folder) =>
+          join(folder, "custom_mesh_and_rule", `${name}.yml`),
+        ),
+      );
+  const shipped = shippedNames(join(places.modelsDir, "custom_mesh_and_rule"), ".yml");
+  if (path === undefined) {
+    const message = `there is no custom_mesh_and_rule/${name}.yml; packaged are ${shipped.join(", ") || "none"}`;
+    throw new Q3Error(
+      { code: "missing-file", message, at: setting.raw.at, help: didYouMean(name, shipped) },
+      2,
+    );
+  }
+  const { entries, problems } = readMapping(path, places, setting.raw.at);
+  const read = settingsOf(entries, { layer: "file", folder: dirname(path), isDefault: false });
+  stopAt([...problems, ...read.problems]);
+  return read.settings;
+}
+
+/** What each key is set to in the end. The element types of weights only stand in for the packaged defaults. */
+function mergeSettings({ base, cli, env }: Sources, model: Model): Map<KeyName, Setting> {
+  const merged = new Map(base);
+  for (const setting of model.settings.values()) {
+    const before = base.get(setting.name);
+    if (setting.layer === "model" || before === undefined || before.isDefault)
+      merged.set(setting.name, setting);
+  }
+  for (const setting of [...cli.values(), ...env.values()]) merged.set(setting.name, setting);
+  return merged;
+}
+
+const shown = (setting: Setting): string => sayings[setting.layer];
+const sayings: Record<Layer, string> = {
+  file: "in the configuration",
+  checkpoint: "in the checkpoint",
+  model: "in the model",
+  "command line": "on the command line",
+  environment: "in the environment",
+};
+
+function differing(over: Settings, model: Settings, { read }: Resolver): readonly Diagnostic[] {
+  const found = new Set<Diagnostic>();
+  for (const setting of over.values()) {
+    const other = model.get(setting.name);
+    if (other?.layer !== "model") continue;
+    collect(found, () => {
+      const [given, modelled] = [read(setting), read(other)];
+      if (sameValue(given, modelled)) return;
+      const message = `\`${setting.name}\` is ${showValue(given)} ${shown(setting)}, ${showValue(modelled)} ${shown(other)}`;
+      found.add({
+        code: "model-conflict",
+        message,
+        at: setting.raw.at,
+        notes: [{ message: "the model says", at: other.raw.at }],
+      });
+    });
+  }
+  return [...found];
+}
+
+const conflicts = (sources: Sources, model: Model, values: Resolver): readonly Diagnostic[] =>
+  [sources.cli, sources.env]
+    .flatMap((over) => differing(over, model.settings, values))
+    .map((problem) => ({ ...problem, help: "set override_model_config=true to override the model" }));
+
+function gatherWarnings({ base, cli }: Sources, model: Model, values: Resolver): readonly Diagnostic[] {
+  const own = new Map([...base].filter(([, { isDefault }]) => !isDefault));
+  const overridden = differing(own, model.settings, values).map((problem) => ({
+    ...problem,
+    code: "overridden-by-model",
+    help: "the model wins; set the key on the command line with override_model_config=true",
+  }));
+  const token = cli.get("hf_access_token");
+  const exposed = token && values.given("hf_access_token");
+  return [
+    ...overridden,
+    ...(exposed
+      ? [
+          {
+            code: "exposed-token",
+            message: "a token on the command line is seen by others; set HF_TOKEN",
+            at: token.nameAt,
+          },
+        ]
+      : []),
+    ...(values.given("base_output_directory") === ""
+      ? [
+          {
+            code: "no-output-directory",
+            message: `\`base_output_directory\` is not set; output goes to ${values.get("base_output_directory")}`,
+          },
+        ]
+      : []),
+  ];
+}
+
+function computeValues(values: Resolver, placeOf: (names: readonly KeyName[]) => Span | undefined): Values {
+  const problems = new Set<Diagnostic>();
+  const all: Partial<Record<ValueName, unknown>> = {};
+  for (const name of [...keyNames, ...derivedNames]) {
+    collect(problems, () => {
+      all[name] = values.get(name);
+    });
+  }
+  stopAt(problems);
+  // Every name was computed by its own rule, which typed it.
+  const complete = all as Values;
+  stopAt(checkValues(complete, placeOf));
+  return Object.freeze(complete);
+}
+
+/** Loads a configuration from what follows the command's name, or reports everything that is wrong with it. */
+export function loadConfig(args: readonly string[], options: LoadOptions): Config {
+  const places: Places = { cwd: options.cwd, modelsDir: options.modelsDir };
+  const sources = readSources(args, options, places);
+  const model = findModel(sources, places);
+  const merged = mergeSettings(sources, model);
+  for (const setting of customMesh(merged, sources.configFile, places).values())
+    merged.set(setting.name, setting);
+  const rules = rulesOver({
+    env: options.env,
+    places,
+    now: options.now ?? new Date(),
+    hfCheckpoint: model.hfCheckpoint,
+    settingOf: (name) => merged.get(name),
+    axisRulesBeneath: sources.base.get("logical_axis_rules"),
+  });
+  const resolved = resolver(merged, rules);
+  if (!model.mayOverride) stopAt(conflicts(sources, model, resolved));
+  const placeOf = (names: readonly KeyName[]): Span | undefined => {
+    const set = names.map((name) => merged.get(name)).filter((setting) => setting !== undefined);
+    return (set.find(({ isDefault }) => !isDefault) ?? set[0])?.raw.at;
+  };
+  const values = computeValues(resolved, placeOf);
+  const settingOf = (name: ValueName): Setting | undefined => (isKey(name) ? merged.get(name) : undefined);
+  return {
+    values,
+    warnings: gatherWarnings(sources, model, resolved),
+    huggingFace: model.huggingFace,
+    familyFields: readFamilyFields(modelTypeOf(values.arch_file), places),
+    origin: (name) => originOf(name, settingOf(name)),
+    spanOf: (name) => settingOf(name)?.raw.at,
+  };
+}
+
+function originOf(name: ValueName, setting: Setting | undefined): Origin {
+  if (!isKey(name)) return { from: "computed", at: undefined };
+  if (!setting) return { from: "default", at: undefined };
+  return { from: setting.isDefault ? "default" : setting.layer, at: setting.raw.at };
+}
