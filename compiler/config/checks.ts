@@ -1,11 +1,12 @@
 // What must hold between keys: MaxText's cross checks that matter here, and q3c's own.
 
-import type { Diagnostic, Span } from "../diag.ts";
+import type { Diagnostic } from "../diag.ts";
 import type { Values } from "./derived.ts";
 import type { KeyName } from "./keys.ts";
+import { placeOf, type Settings } from "./settings.ts";
 
 type Check = {
-  /** The keys it is about; the error underlines the first that was set by hand. */
+  /** The keys it is about; the error underlines the nearest that was set by hand. */
   readonly about: readonly KeyName[];
   /** What is wrong, if anything. */
   readonly wrong: (v: Values) => string | false;
@@ -31,6 +32,7 @@ const checks: readonly Check[] = [
   {
     about: ["num_experts_per_tok", "num_experts"],
     wrong: (v) =>
+      sparse(v) &&
       v.num_experts_per_tok > v.num_experts &&
       `each token goes to ${v.num_experts_per_tok} experts, there are ${v.num_experts}`,
   },
@@ -125,12 +127,9 @@ const checks: readonly Check[] = [
 ];
 
 /** Everything that does not hold, each at the key that the user set. */
-export function checkValues(
-  values: Values,
-  placeOf: (names: readonly KeyName[]) => Span | undefined,
-): readonly Diagnostic[] {
+export function checkValues(values: Values, settings: Settings): readonly Diagnostic[] {
   return checks.flatMap(({ about, wrong, help }) => {
     const message = wrong(values);
-    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about), help }];
+    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about, settings), help }];
   });
 }

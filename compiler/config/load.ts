@@ -1,8 +1,9 @@
 // The ladder of a configuration: YAML, model, command line, environment → every value, typed, with its origin.
 
 import { dirname, join } from "node:path";
-import { type Diagnostic, didYouMean, Q3Error, type Span } from "../diag.ts";
+import { type Diagnostic, didYouMean, formatDiagnostic, Q3Error, type Span } from "../diag.ts";
 import { checkValues } from "./checks.ts";
+import { findConflicts, findWarnings } from "./conflicts.ts";
 import { derivedNames, type ValueName, type Values } from "./derived.ts";
 import { findConfigFile, firstFile, type Places, shippedNames } from "./files.ts";
 import { type Fields, modelTypeOf, readFamilyFields } from "./hugging-face.ts";
@@ -20,7 +21,6 @@ import {
   type Settings,
   settingsOf,
 } from "./settings.ts";
-import { sameValue, showValue } from "./value.ts";
 
 /** Where a value comes from; `at` is its place in what was written. */
 export type Origin = { readonly from: "default" | "computed" | Layer; readonly at: Span | undefined };
@@ -70,8 +70,11 @@ type Sources = {
 
 const noRules = { find: () => undefined };
 const stopAt = (problems: Iterable<Diagnostic>): void => {
-  const all = [...problems];
-  if (all.length > 0) throw new Q3Error(all, 2);
+  // One mistake can show through several values.
+  const distinct = [
+    ...new Map([...problems].map((problem) => [formatDiagnostic(problem), problem])).values(),
+  ];
+  if (distinct.length > 0) throw new Q3Error(distinct, 2);
 };
 
 function readSources(args: readonly string[], { env, cwd }: LoadOptions, places: Places): Sources {
@@ -148,73 +151,8 @@ function mergeSettings({ base, cli, env }: Sources, model: Model): Map<KeyName, 
   return merged;
 }
 
-const shown = (setting: Setting): string => sayings[setting.layer];
-const sayings: Record<Layer, string> = {
-  file: "in the configuration",
-  checkpoint: "in the checkpoint",
-  model: "in the model",
-  "command line": "on the command line",
-  environment: "in the environment",
-};
-
-function differing(over: Settings, model: Settings, { read }: Resolver): readonly Diagnostic[] {
-  const found = new Set<Diagnostic>();
-  for (const setting of over.values()) {
-    const other = model.get(setting.name);
-    if (other?.layer !== "model") continue;
-    collect(found, () => {
-      const [given, modelled] = [read(setting), read(other)];
-      if (sameValue(given, modelled)) return;
-      const message = `\`${setting.name}\` is ${showValue(given)} ${shown(setting)}, ${showValue(modelled)} ${shown(other)}`;
-      found.add({
-        code: "model-conflict",
-        message,
-        at: setting.raw.at,
-        notes: [{ message: "the model says", at: other.raw.at }],
-      });
-    });
-  }
-  return [...found];
-}
-
-const conflicts = (sources: Sources, model: Model, values: Resolver): readonly Diagnostic[] =>
-  [sources.cli, sources.env]
-    .flatMap((over) => differing(over, model.settings, values))
-    .map((problem) => ({ ...problem, help: "set override_model_config=true to override the model" }));
-
-function gatherWarnings({ base, cli }: Sources, model: Model, values: Resolver): readonly Diagnostic[] {
-  const own = new Map([...base].filter(([, { isDefault }]) => !isDefault));
-  const overridden = differing(own, model.settings, values).map((problem) => ({
-    ...problem,
-    code: "overridden-by-model",
-    help: "the model wins; set the key on the command line with override_model_config=true",
-  }));
-  const token = cli.get("hf_access_token");
-  const exposed = token && values.given("hf_access_token");
-  return [
-    ...overridden,
-    ...(exposed
-      ? [
-          {
-            code: "exposed-token",
-            message: "a token on the command line is seen by others; set HF_TOKEN",
-            at: token.nameAt,
-          },
-        ]
-      : []),
-    ...(values.given("base_output_directory") === ""
-      ? [
-          {
-            code: "no-output-directory",
-            message: `\`base_output_directory\` is not set; output goes to ${values.get("base_output_directory")}`,
-          },
-        ]
-      : []),
-  ];
-}
-
-function computeValues(values: Resolver, placeOf: (names: readonly KeyName[]) => Span | undefined): Values {
-  const problems = new Set<Diagnostic>();
+function computeValues(values: Resolver, settings: Settings, found: readonly Diagnostic[]): Values {
+  const problems = new Set(found);
   const all: Partial<Record<ValueName, unknown>> = {};
   for (const name of [...keyNames, ...derivedNames]) {
     collect(problems, () => {
@@ -224,7 +162,7 @@ function computeValues(values: Resolver, placeOf: (names: readonly KeyName[]) =>
   stopAt(problems);
   // Every name was computed by its own rule, which typed it.
   const complete = all as Values;
-  stopAt(checkValues(complete, placeOf));
+  stopAt(checkValues(complete, settings));
   return Object.freeze(complete);
 }
 
@@ -241,20 +179,17 @@ export function loadConfig(args: readonly string[], options: LoadOptions): Confi
     places,
     now: options.now ?? new Date(),
     hfCheckpoint: model.hfCheckpoint,
-    settingOf: (name) => merged.get(name),
+    settings: merged,
     axisRulesBeneath: sources.base.get("logical_axis_rules"),
   });
   const resolved = resolver(merged, rules);
-  if (!model.mayOverride) stopAt(conflicts(sources, model, resolved));
-  const placeOf = (names: readonly KeyName[]): Span | undefined => {
-    const set = names.map((name) => merged.get(name)).filter((setting) => setting !== undefined);
-    return (set.find(({ isDefault }) => !isDefault) ?? set[0])?.raw.at;
-  };
-  const values = computeValues(resolved, placeOf);
+  const overridden = { cli: sources.cli, env: sources.env, model: model.settings };
+  const conflicts = model.mayOverride ? [] : findConflicts(overridden, resolved);
+  const values = computeValues(resolved, merged, conflicts);
   const settingOf = (name: ValueName): Setting | undefined => (isKey(name) ? merged.get(name) : undefined);
   return {
     values,
-    warnings: gatherWarnings(sources, model, resolved),
+    warnings: findWarnings({ ...overridden, base: sources.base }, resolved),
     huggingFace: model.huggingFace,
     familyFields: readFamilyFields(modelTypeOf(values.arch_file), places),
     origin: (name) => originOf(name, settingOf(name)),

@@ -23,7 +23,10 @@ export function devicesOfTopology(
   const family = Object.hasOwn(families, prefix) ? families[prefix] : undefined;
   if (!family) {
     const known = Object.keys(families);
-    const help = didYouMean(prefix, known);
+    const help = didYouMean(
+      name,
+      known.map((one) => `${one}-${digits || "8"}`),
+    );
     return {
       problem: `there is no topology \`${name}\`; topologies are ${known.map((one) => `${one}-N`).join(", ")}`,
       help,
@@ -41,14 +44,13 @@ export function devicesOfTopology(
 export function fillAxes(
   sizes: readonly number[],
   devices: number,
-  what: string,
 ): readonly number[] | { readonly problem: string } {
   const open = sizes.filter((size) => size === -1).length;
-  if (open > 1) return { problem: `${open} of the ${what} sizes are -1, at most one can be` };
+  if (open > 1) return { problem: `${open} sizes are -1, at most one can be` };
   const fixed = sizes.reduce((product, size) => (size === -1 ? product : product * size), 1);
   const filled = sizes.map((size) => (size === -1 ? devices / fixed : size));
   if (open === 1 ? devices % fixed === 0 : fixed === devices) return filled;
   return {
-    problem: `the ${what} sizes multiply to ${fixed}, which does not ${open ? "divide" : "equal"} ${devices}`,
+    problem: `the sizes multiply to ${fixed}, expected ${open ? "a divisor of" : "exactly"} ${devices}`,
   };
 }

@@ -48,6 +48,20 @@ function listInText(raw: Raw, given: Given): Given {
 const noNames = (name: string, at: Span): never =>
   fail({ code: "unknown-key", message: `there is no key \`${name}\``, at }, 2);
 
+type Step = { readonly name: string; readonly at: Span | undefined };
+
+/** The error of names that need each other; the first and last step are one name. */
+function circle(steps: readonly Step[]): Q3Error {
+  const message = `these keys need each other: ${steps.map(({ name }) => `\`${name}\``).join(" → ")}`;
+  const places = steps.flatMap(({ name, at }, i) =>
+    at && i > 0 ? [{ at, message: `\`${steps[i - 1]?.name}\` needs \`${name}\` here` }] : [],
+  );
+  return new Q3Error(
+    { code: "expression-cycle", message, at: places.at(-1)?.at, notes: places.slice(0, -1) },
+    2,
+  );
+}
+
 type Outcome = { readonly value: unknown } | { readonly error: Q3Error };
 
 /** Computes a name's value once, or fails with the same error every time. */
@@ -71,7 +85,7 @@ function once(outcomes: Map<string, Outcome>, name: string, compute: () => unkno
 export function resolver(settings: Settings, rules: Rules): Resolver {
   const outcomes = new Map<string, Outcome>();
   const written = new Map<string, Outcome>();
-  const path: string[] = [];
+  const path: Step[] = [];
 
   function read(setting: Setting): ConfigValue {
     const { name, raw } = setting;
@@ -97,11 +111,9 @@ export function resolver(settings: Settings, rules: Rules): Resolver {
 
   function find(name: string, at?: Span): unknown {
     return once(outcomes, name, () => {
-      if (path.includes(name)) {
-        const circle = [...path.slice(path.indexOf(name)), name].map((step) => `\`${step}\``).join(" → ");
-        fail({ code: "expression-cycle", message: `these keys need each other: ${circle}`, at }, 2);
-      }
-      path.push(name);
+      const start = path.findIndex((step) => step.name === name);
+      if (start >= 0) throw circle([...path.slice(start), { name, at }]);
+      path.push({ name, at });
       try {
         return compute(name);
       } finally {

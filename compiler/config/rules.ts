@@ -1,7 +1,7 @@
 // How final and computed values follow from what is written: MaxText's derivations, and q3c's few.
 
 import { basename, join, resolve } from "node:path";
-import { fail, type Span } from "../diag.ts";
+import { fail } from "../diag.ts";
 import type { Derived, Values } from "./derived.ts";
 import { isDirectory, isFile, type Places, shippedNames, shownPath } from "./files.ts";
 import type { AxisRule } from "./key.ts";
@@ -9,7 +9,7 @@ import { remat } from "./keys/remat.ts";
 import { isKey, type KeyName, keys } from "./keys.ts";
 import { devicesOfTopology, fillAxes } from "./mesh.ts";
 import type { Resolver, Rules } from "./resolve.ts";
-import type { Setting } from "./settings.ts";
+import { placeOf, type Setting, type Settings } from "./settings.ts";
 
 /** What rules know besides keys. */
 export type Surroundings = {
@@ -17,7 +17,7 @@ export type Surroundings = {
   readonly places: Places;
   readonly now: Date;
   readonly hfCheckpoint: string | null;
-  readonly settingOf: (name: KeyName) => Setting | undefined;
+  readonly settings: Settings;
   /** The rules that logical_axis_rules of a stronger source are merged into. */
   readonly axisRulesBeneath: Setting | undefined;
 };
@@ -26,9 +26,7 @@ type Context = Surroundings & Resolver;
 
 /** Reports a value that does not fit, at the first of some keys that was set by hand. */
 function misfit(c: Context, names: readonly KeyName[], message: string, help?: string): never {
-  const set = names.map(c.settingOf).filter((setting) => setting !== undefined);
-  const at: Span | undefined = (set.find(({ isDefault }) => !isDefault) ?? set[0])?.raw.at;
-  return fail({ code: "misfit", message, at, help }, 2);
+  return fail({ code: "misfit", message, at: placeOf(names, c.settings), help }, 2);
 }
 
 const twoDigits = (number: number): string => String(number).padStart(2, "0");
@@ -45,7 +43,7 @@ const runFolder = (c: Context, folder: string): string =>
   );
 
 function mergeAxisRules(c: Context, over: readonly AxisRule[]): readonly AxisRule[] {
-  const setting = c.settingOf("logical_axis_rules");
+  const setting = c.settings.get("logical_axis_rules");
   if (!setting || setting.layer === "file" || c.get("override_logical_axis_rules")) return over;
   const names = new Set(over.map(([name]) => name));
   const beneath = c.axisRulesBeneath
@@ -157,11 +155,11 @@ function parallelism(c: Context, network: "ici" | "dcn"): readonly number[] {
   const names = c.get("mesh_axes").map((axis) => axisSizeKey(network, axis));
   const sizes = names.map((name) => (name ? (c.get(name) as number) : 1));
   const devices = network === "ici" ? c.get("devices_per_slice") : c.get("num_slices");
-  const what = `${network}_*_parallelism`;
-  const filled = fillAxes(sizes, devices, what);
+  const filled = fillAxes(sizes, devices);
   if (!("problem" in filled)) return filled;
   const culprits = names.filter((name) => name !== undefined && c.get(name) !== 1);
-  const unit = network === "ici" ? "devices of a slice" : "slices";
+  const unit =
+    network === "ici" ? "ici_*_parallelism over the devices of a slice" : "dcn_*_parallelism over slices";
   const help =
     c.get("num_target_devices") === 1
       ? "to plan for a machine that is not here, set compile_topology (v5p-64) or internal_compile and internal_compile_num_devices"
@@ -169,7 +167,7 @@ function parallelism(c: Context, network: "ici" | "dcn"): readonly number[] {
   return misfit(
     c,
     culprits.filter((name) => name !== undefined),
-    `${filled.problem} ${unit}`,
+    `${unit}: ${filled.problem}`,
     help,
   );
 }
@@ -187,14 +185,12 @@ function contextParallelSize(c: Context): number {
 const batchKey = { train: "per_device_batch_size", eval: "eval_per_device_batch_size" } as const;
 
 function microBatch(c: Context, phase: "train" | "eval"): number {
-  const rows = Math.trunc(c.get("num_target_devices") * c.get(batchKey[phase]));
+  const devices = c.get("num_target_devices");
+  const rows = Math.trunc(devices * c.get(batchKey[phase]));
+  const name = c.given(batchKey[phase]) === 0 ? batchKey.train : batchKey[phase];
   return rows >= 1
     ? rows
-    : misfit(
-        c,
-        [batchKey[phase]],
-        `\`${batchKey[phase]}\` gives ${c.get("num_target_devices")} device(s) no whole sequence`,
-      );
+    : misfit(c, [name], `\`${name}\` is less than one sequence on ${devices} device(s)`);
 }
 
 function batchToLoad(c: Context, phase: "train" | "eval"): number {
@@ -216,7 +212,7 @@ const tensorsAt = (c: Context, place: string): readonly string[] =>
 function archFile(c: Context): string {
   const { places } = c;
   const block = c.get("decoder_block");
-  const setting = c.settingOf("decoder_block");
+  const setting = c.settings.get("decoder_block");
   const own = block.endsWith(".arch");
   const path = own
     ? resolve(setting?.folder ?? places.cwd, block)

@@ -3,7 +3,7 @@
 import { dirname } from "node:path";
 import { type Diagnostic, didYouMean, Q3Error, type Source, type Span } from "../diag.ts";
 import { derivedDocs } from "./derived.ts";
-import { findConfigFile, type Places, readSource } from "./files.ts";
+import { findConfigFile, type Places, readSource, shownPath } from "./files.ts";
 import type { ValueType } from "./key.ts";
 import { declarationOf, isKey, type KeyName, keyNames } from "./keys.ts";
 import { type Raw, type RawEntry, rawText } from "./raw.ts";
@@ -25,6 +25,14 @@ export type Setting = {
 };
 
 export type Settings = ReadonlyMap<KeyName, Setting>;
+
+const byNearness: readonly Layer[] = ["command line", "environment", "file", "model", "checkpoint"];
+
+/** Where the user would look first for one of several keys; nothing when all are at their defaults. */
+export function placeOf(names: readonly KeyName[], settings: Settings): Span | undefined {
+  const set = names.map((name) => settings.get(name)).filter((setting) => setting?.isDefault === false);
+  return byNearness.flatMap((layer) => set.filter((setting) => setting?.layer === layer))[0]?.raw.at;
+}
 
 /** Settings, and everything wrong with the text they come from. */
 export type Reading = { readonly settings: Settings; readonly problems: readonly Diagnostic[] };
@@ -84,7 +92,7 @@ export function readConfigFile(
   at?: Span,
 ): Reading {
   if (chain.includes(path)) {
-    const message = `base_config goes in a circle: ${[...chain, path].map((file) => `\`${file}\``).join(" → ")}`;
+    const message = `base_config goes in a circle: ${[...chain, path].map((file) => `\`${shownPath(file, places)}\``).join(" → ")}`;
     return { settings: new Map(), problems: [{ code: "base-config-cycle", message, at }] };
   }
   const { entries, problems } = readMapping(path, places, at);
@@ -168,7 +176,8 @@ function readOverride(text: string, who: Who): { setting?: Setting; problems: re
   }
   if (equals < 0) {
     const message = `expected key=value, found \`${text}\``;
-    return { problems: [{ code: "not-an-override", message, at: all, help: didYouMean(text, keyNames) }] };
+    const help = isKey(text) ? `say ${text}=VALUE` : undefined;
+    return { problems: [{ code: "not-an-override", message, at: all, help }] };
   }
   const name = text.slice(0, equals);
   if (!isKey(name)) return { problems: [unknownKey(name, { source, start: 0, end: equals })] };
@@ -182,7 +191,10 @@ function readOverride(text: string, who: Who): { setting?: Setting; problems: re
 
 /** Reads `key=value` arguments; of two for one key the last counts. */
 export function readOverrides(args: readonly string[], cwd: string): Reading {
-  const read = args.map((arg) => readOverride(arg, { layer: "command line", folder: cwd, isDefault: false }));
+  // A comment after `\ ` in a pasted command leaves a blank argument behind.
+  const read = args
+    .filter((arg) => arg.trim() !== "")
+    .map((arg) => readOverride(arg, { layer: "command line", folder: cwd, isDefault: false }));
   return {
     settings: new Map(read.flatMap(({ setting }) => (setting ? [[setting.name, setting]] : []))),
     problems: read.flatMap(({ problems }) => problems),

@@ -1,0 +1,60 @@
+// A folder to load configurations in: the packaged models with stand-ins for architectures, and files of a test's own.
+
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll } from "@jest/globals";
+import { type Config, loadConfig } from "../../compiler/config/load.ts";
+
+const packaged = fileURLToPath(new URL("../../models/", import.meta.url));
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+export type Fixture = {
+  readonly cwd: string;
+  readonly modelsDir: string;
+  load(args: readonly string[], env?: Readonly<Record<string, string>>): Config;
+  /** The text of the error that loading ends with. */
+  problem(args: readonly string[], env?: Readonly<Record<string, string>>): string;
+};
+
+/** A wrong configuration and the lines of its error. */
+export type ErrorCase = {
+  readonly claim: string;
+  readonly files?: Readonly<Record<string, string>>;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly says: readonly string[];
+};
+
+export function fixture(files: Readonly<Record<string, string>> = {}): Fixture {
+  const root = mkdtempSync(join(tmpdir(), "q3c-config-"));
+  folders.push(root);
+  const [cwd, modelsDir] = [join(root, "work"), join(root, "models")];
+  mkdirSync(cwd);
+  cpSync(packaged, modelsDir, { recursive: true });
+  for (const file of readdirSync(modelsDir)) if (file.endsWith(".arch")) rmSync(join(modelsDir, file));
+  for (const arch of ["qwen3", "qwen3-next"]) writeFileSync(join(modelsDir, `${arch}.arch`), "");
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(cwd, name)), { recursive: true });
+    writeFileSync(join(cwd, name), text);
+  }
+  const load: Fixture["load"] = (args, env = {}) =>
+    loadConfig(args, { env, cwd, modelsDir, now: new Date(2026, 2, 5, 7, 9) });
+  return {
+    cwd,
+    modelsDir,
+    load,
+    problem: (args, env) => {
+      try {
+        load(args, env);
+      } catch (error) {
+        return (error as Error).message.replaceAll(root, "<root>");
+      }
+      return "no error";
+    },
+  };
+}

@@ -1,0 +1,345 @@
+// What is said about configurations that can be read but not be meant, whole.
+
+import { expect, test } from "@jest/globals";
+import { type ErrorCase, fixture } from "./fixture.ts";
+
+const tiny = ["base", "model_name=qwen3-next-tiny"];
+
+const cases: readonly ErrorCase[] = [
+  {
+    claim: "a conflict with the model",
+    args: [...tiny, "base_emb_dim=128"],
+    says: [
+      "command line:1:14: model-conflict: `base_emb_dim` is 128 on the command line, 64 in the model",
+      "  base_emb_dim=128",
+      "               ^^^",
+      "models/qwen3-next-tiny.yml:3:15: note: the model says",
+      "  base_emb_dim: 64",
+      "                ^^",
+      "help: set override_model_config=true to override the model",
+    ],
+  },
+  {
+    claim: "a conflict of the environment with the model",
+    args: tiny,
+    env: { M_HEAD_DIM: "64" },
+    says: [
+      "environment:1:12: model-conflict: `head_dim` is 64 in the environment, 32 in the model",
+      "  M_HEAD_DIM=64",
+      "             ^^",
+      "models/qwen3-next-tiny.yml:10:11: note: the model says",
+      "  head_dim: 32",
+      "            ^^",
+      "help: set override_model_config=true to override the model",
+    ],
+  },
+  {
+    claim: "the environment and the command line",
+    args: [...tiny, "steps=5"],
+    env: { M_STEPS: "5" },
+    says: [
+      "environment:1:1: environment-conflict: `steps` is set by the environment and on the command line",
+      "  M_STEPS=5",
+      "  ^^^^^^^",
+      "command line:1:1: note: here too",
+      "  steps=5",
+      "  ^^^^^",
+    ],
+  },
+  {
+    claim: "a list in the environment",
+    args: tiny,
+    env: { M_ADAMW_MASK: "[a]" },
+    says: [
+      "environment:1:1: environment-type: `adamw_mask` takes a list of texts, which the environment cannot set",
+      "  M_ADAMW_MASK=[a]",
+      "  ^^^^^^^^^^^^",
+      "help: set adamw_mask on the command line",
+    ],
+  },
+  {
+    claim: "a wrong type in the environment",
+    args: tiny,
+    env: { M_STEPS: "five" },
+    says: [
+      'environment:1:9: wrong-type: `steps` takes an integer, found the text "five"',
+      "  M_STEPS=five",
+      "          ^^^^",
+    ],
+  },
+  {
+    claim: "a model that does not exist",
+    args: ["base", "model_name=qwen3-next-tony"],
+    says: [
+      "command line:1:12: unknown-model: there is no model `qwen3-next-tony`: neither models/qwen3-next-tony.yml nor a folder with a config.json; packaged are qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
+      "  model_name=qwen3-next-tony",
+      "             ^^^^^^^^^^^^^^^",
+      "help: did you mean `qwen3-next-tiny`?",
+    ],
+  },
+  {
+    claim: "a folder that does not exist",
+    args: ["base", "model_name=./weights"],
+    says: [
+      "command line:1:12: unknown-model: there is no folder `./weights`",
+      "  model_name=./weights",
+      "             ^^^^^^^^^",
+    ],
+  },
+  {
+    claim: "no model",
+    args: ["base"],
+    says: [
+      "misfit: no model is chosen",
+      "help: set model_name to one of qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny, or to a folder with a config.json",
+    ],
+  },
+  {
+    claim: "an architecture that does not exist",
+    args: ["base", "decoder_block=llama2"],
+    says: [
+      "command line:1:15: misfit: the architecture `models/llama2.arch` does not exist; shipped are qwen3, qwen3-next",
+      "  decoder_block=llama2",
+      "                ^^^^^^",
+    ],
+  },
+  {
+    claim: "an own architecture that does not exist",
+    files: { "a.yml": "base_config: base.yml\ndecoder_block: mine.arch\n" },
+    args: ["a.yml"],
+    says: [
+      "a.yml:2:16: misfit: the architecture `mine.arch` does not exist; shipped are qwen3, qwen3-next",
+      "  decoder_block: mine.arch",
+      "                 ^^^^^^^^^",
+    ],
+  },
+  {
+    claim: "a configuration that does not exist",
+    args: ["bse.yml"],
+    says: [
+      "missing-file: there is no `bse.yml`; packaged are base, qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
+      "help: did you mean `base`?",
+    ],
+  },
+  {
+    claim: "a folder for a configuration",
+    files: { "tiny/config.json": "{}" },
+    args: ["tiny"],
+    says: [
+      "not-a-file: `tiny` is a folder, expected a YAML file",
+      "help: to use the model in it, say `base model_name=tiny`",
+    ],
+  },
+  {
+    claim: "a base_config that does not exist",
+    files: { "a.yml": "base_config: bas.yml\n" },
+    args: ["a.yml"],
+    says: [
+      "a.yml:1:14: missing-file: there is no `bas.yml`; packaged are base, qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
+      "  base_config: bas.yml",
+      "               ^^^^^^^",
+      "help: did you mean `base`?",
+    ],
+  },
+  {
+    claim: "base_config in a circle",
+    files: { "a.yml": "base_config: b.yml\n", "b.yml": "base_config: a.yml\n" },
+    args: ["a.yml"],
+    says: [
+      "b.yml:1:14: base-config-cycle: base_config goes in a circle: `a.yml` → `b.yml` → `a.yml`",
+      "  base_config: a.yml",
+      "               ^^^^^",
+    ],
+  },
+  {
+    claim: "a key set twice",
+    files: { "a.yml": "base_config: base.yml\nsteps: 1\nlog_period: 1\nsteps: 2\n" },
+    args: ["a.yml"],
+    says: [
+      "a.yml:4:1: duplicate-key: `steps` is set twice",
+      "  steps: 2",
+      "  ^^^^^",
+      "a.yml:2:1: note: it was set here already",
+      "  steps: 1",
+      "  ^^^^^",
+    ],
+  },
+  {
+    claim: "malformed YAML",
+    files: { "a.yml": "base_config: base.yml\nadamw_mask: [a, b\nsteps: 1\n" },
+    args: ["a.yml"],
+    says: [
+      "a.yml:3:1: yaml-syntax: flow sequence in block collection must be sufficiently indented and end with a ]",
+      "  steps: 1",
+      "  ^",
+    ],
+  },
+  {
+    claim: "YAML that is a list",
+    files: { "a.yml": "- steps: 1\n" },
+    args: ["a.yml"],
+    says: ["a.yml:1:1: not-a-mapping: expected `key: value` lines, found a list", "  - steps: 1", "  ^"],
+  },
+  {
+    claim: "a value q3c does not support",
+    args: [...tiny, "opt_type=muon", "quantization=int8", "attention_type=local_sliding"],
+    says: [
+      'command line:1:14: unsupported-value: q3c does not support quantization="int8": q3c computes in floating point only',
+      "  quantization=int8",
+      "               ^^^^",
+      'help: supported: "", null',
+      'command line:1:16: unsupported-value: q3c does not support attention_type="local_sliding": the architectures attend to all earlier tokens',
+      "  attention_type=local_sliding",
+      "                 ^^^^^^^^^^^^^",
+      'help: supported: "global", "full"',
+      'command line:1:10: unsupported-value: q3c does not support opt_type="muon": q3c has AdamW only',
+      "  opt_type=muon",
+      "           ^^^^",
+      'help: supported: "adamw"',
+    ],
+  },
+  {
+    claim: "keys that do not fit together",
+    args: [
+      ...tiny,
+      "override_model_config=true",
+      "gdn_num_value_heads=3",
+      "base_num_kv_heads=3",
+      "num_experts_per_tok=9",
+      "partial_rotary_factor=0.1",
+      "load_parameters_path=a",
+      "load_full_state_path=b",
+    ],
+    says: [
+      "command line:1:22: misfit: `load_parameters_path` and `load_full_state_path` exclude each other",
+      "  load_full_state_path=b",
+      "                       ^",
+      "command line:1:21: misfit: each token goes to 9 experts, there are 8",
+      "  num_experts_per_tok=9",
+      "                      ^",
+      "command line:1:19: misfit: 4 query heads do not share 3 key-value heads evenly",
+      "  base_num_kv_heads=3",
+      "                    ^",
+      "command line:1:21: misfit: 3 value heads do not share 2 key heads evenly",
+      "  gdn_num_value_heads=3",
+      "                      ^",
+      "command line:1:23: misfit: head_dim * partial_rotary_factor rotates 3 dimensions of 32, expected an even number",
+      "  partial_rotary_factor=0.1",
+      "                        ^^^",
+    ],
+  },
+  {
+    claim: "more parallelism than devices",
+    args: [...tiny, "ici_fsdp_parallelism=8"],
+    says: [
+      "command line:1:22: misfit: ici_*_parallelism over the devices of a slice: the sizes multiply to 8, expected exactly 1",
+      "  ici_fsdp_parallelism=8",
+      "                       ^",
+      "help: to plan for a machine that is not here, set compile_topology (v5p-64) or internal_compile and internal_compile_num_devices",
+    ],
+  },
+  {
+    claim: "a size that does not divide the devices",
+    args: [...tiny, "compile_topology=v5p-64", "ici_tensor_parallelism=3"],
+    says: [
+      "command line:1:24: misfit: ici_*_parallelism over the devices of a slice: the sizes multiply to 3, expected a divisor of 32",
+      "  ici_tensor_parallelism=3",
+      "                         ^",
+    ],
+  },
+  {
+    claim: "two sizes to fill",
+    args: [...tiny, "compile_topology=v5p-64", "ici_tensor_parallelism=-1"],
+    says: [
+      "command line:1:24: misfit: ici_*_parallelism over the devices of a slice: 2 sizes are -1, at most one can be",
+      "  ici_tensor_parallelism=-1",
+      "                         ^^",
+    ],
+  },
+  {
+    claim: "a topology that does not exist",
+    args: [...tiny, "compile_topology=v5q-64"],
+    says: [
+      "command line:1:18: misfit: there is no topology `v5q-64`; topologies are v4-N, v5p-N, v5e-N, v6e-N, tpu7x-N",
+      "  compile_topology=v5q-64",
+      "                   ^^^^^^",
+      "help: did you mean `v5p-64`?",
+    ],
+  },
+  {
+    claim: "a slice that does not exist",
+    args: [...tiny, "compile_topology=v5e-12"],
+    says: [
+      "command line:1:18: misfit: there is no slice `v5e-12`: no such v5e has 12 chips",
+      "  compile_topology=v5e-12",
+      "                   ^^^^^^",
+    ],
+  },
+  {
+    claim: "a scale that is no power of two",
+    args: [...tiny, "global_parameter_scale=3"],
+    says: [
+      "command line:1:24: misfit: `global_parameter_scale` is a power of two",
+      "  global_parameter_scale=3",
+      "                         ^",
+    ],
+  },
+  {
+    claim: "layer_types of another length",
+    args: [...tiny, "layer_types=[full_attention]"],
+    says: [
+      "command line:1:13: misfit: `layer_types` names 1 layers, the model has 4",
+      "  layer_types=[full_attention]",
+      "              ^^^^^^^^^^^^^^^^",
+    ],
+  },
+  {
+    claim: "layer_types of another kind",
+    args: [...tiny, "layer_types=[sliding_attention]"],
+    says: [
+      'command line:1:13: wrong-type: `layer_types` takes a list of linear_attention or full_attention, found the list ["sliding_attention"]',
+      "  layer_types=[sliding_attention]",
+      "              ^^^^^^^^^^^^^^^^^^^",
+    ],
+  },
+  {
+    claim: "a batch of nothing",
+    args: [...tiny, "per_device_batch_size=0.5"],
+    says: [
+      "command line:1:23: misfit: `per_device_batch_size` is less than one sequence on 1 device(s)",
+      "  per_device_batch_size=0.5",
+      "                        ^^^",
+    ],
+  },
+  {
+    claim: "data without a path",
+    args: [...tiny, "dataset_type=text"],
+    says: [
+      "command line:1:14: misfit: `dataset_type=text` needs `dataset_path`",
+      "  dataset_type=text",
+      "               ^^^^",
+    ],
+  },
+  {
+    claim: "sampling without its number",
+    args: [...tiny, "decode_sampling_strategy=nucleus"],
+    says: [
+      "command line:1:26: misfit: `decode_sampling_strategy=nucleus` needs `decode_sampling_nucleus_p` above 0, at most 1",
+      "  decode_sampling_strategy=nucleus",
+      "                           ^^^^^^^",
+    ],
+  },
+  {
+    claim: "a mesh that does not exist",
+    args: [...tiny, "custom_mesh_and_rule=pure-fsdp"],
+    says: [
+      "command line:1:22: missing-file: there is no custom_mesh_and_rule/pure-fsdp.yml; packaged are none",
+      "  custom_mesh_and_rule=pure-fsdp",
+      "                       ^^^^^^^^^",
+    ],
+  },
+];
+
+test.each(cases)("$claim", ({ files, args, env, says }) => {
+  expect(fixture(files).problem(args, env).split("\n")).toEqual(says);
+});
