@@ -1,0 +1,27 @@
+// Laying out text for a terminal: paragraphs and tables that keep to a width.
+
+/** Breaks a text at spaces into lines of at most `width`; a longer word stays whole. */
+export function wrap(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** Lines of rows whose last column is wrapped and whose others are as wide as their widest cell. */
+export function table(rows: readonly (readonly string[])[], width: number, indent = "  "): readonly string[] {
+  const count = Math.max(0, ...rows.map((row) => row.length - 1));
+  const widths = Array.from({ length: count }, (_, i) =>
+    Math.max(...rows.map((row) => (row[i] ?? "").length)),
+  );
+  return rows.flatMap((row) => {
+    const before = indent + widths.map((w, i) => `${(row[i] ?? "").padEnd(w)}  `).join("");
+    const room = Math.max(30, width - before.length);
+    const wrapped = wrap(row[count] ?? "", room);
+    return wrapped.map((line, i) => `${i === 0 ? before : " ".repeat(before.length)}${line}`.trimEnd());
+  });
+}

@@ -1,0 +1,19 @@
+// The installed package: where it is, and its version.
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+// Built, this file is one folder deeper than in the sources.
+function findRoot(folder: string): string {
+  return existsSync(join(folder, "package.json")) ? folder : findRoot(dirname(folder));
+}
+
+const root = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** The packaged models and configurations. */
+export const modelsDir = join(root, "models");
+
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+
+/** The version of q3c. */
+export const version = manifest.version;

@@ -1,0 +1,62 @@
+// A MaxText command line pasted behind `q3c`: the Python module says which command is meant.
+import { didYouMean, fail } from "../compiler/diag.ts";
+import type { Command } from "./command.ts";
+
+/** A pasted line: its module, what follows it, and the variables set in front of it. */
+export type Pasted = {
+  readonly module: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+};
+
+const assignment = /^[A-Za-z_]\w*=/;
+const python = /^(?:.*\/)?python(?:3(?:\.\d+)?)?$/;
+
+/** What MaxText does in modules that no command stands for yet, and what helps meanwhile. */
+const absent: ReadonlyMap<string, { readonly does: string; readonly help?: string }> = new Map([
+  [
+    "maxtext.checkpoint_conversion.to_maxtext",
+    {
+      does: "converts checkpoints",
+      help: "q3c reads a Hugging Face folder without conversion: model_name=<folder>",
+    },
+  ],
+  ["maxtext.inference.decode", { does: "generates text" }],
+  [
+    "tests.assets.logits_generation.generate_hf_golden_logits",
+    { does: "writes the logits of a Hugging Face model to a file" },
+  ],
+]);
+
+/** Reads `NAME=value… python3 -m module arguments…`, or nothing if the line does not begin like that. */
+export function readPasted(line: readonly string[]): Pasted | undefined {
+  const start = line.findIndex((arg) => !assignment.test(arg));
+  if (start < 0 || !python.test(line[start] ?? "")) return undefined;
+  const at = line.indexOf("-m", start + 1);
+  const module = at < 0 ? undefined : line[at + 1];
+  const isOption = line.slice(start + 1, at).every((arg) => arg.startsWith("-"));
+  if (module === undefined || !isOption) {
+    const message =
+      "a pasted Python command is read as `python3 -m <module> <arguments>`; there is no module here";
+    return fail({ code: "no-module", message }, 2);
+  }
+  const env = line.slice(0, start).map((arg) => {
+    const equals = arg.indexOf("=");
+    return [arg.slice(0, equals), arg.slice(equals + 1)];
+  });
+  return { module, args: line.slice(at + 2), env: Object.fromEntries(env) };
+}
+
+/** The command that stands for a module of MaxText. */
+export function commandForModule(module: string, commands: readonly Command[]): Command {
+  const found = commands.find(({ maxTextModules }) => maxTextModules?.includes(module));
+  if (found) return found;
+  const known = commands.flatMap(({ maxTextModules = [] }) => maxTextModules);
+  const missing = absent.get(module);
+  if (missing) {
+    const message = `\`${module}\` ${missing.does}; q3c does not have this command yet`;
+    return fail({ code: "no-command-yet", message, help: missing.help }, 2);
+  }
+  const message = `there is no command for the module \`${module}\`; known are ${known.join(", ") || "none"}`;
+  return fail({ code: "unknown-module", message, help: didYouMean(module, known) }, 2);
+}
