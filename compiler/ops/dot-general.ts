@@ -2,7 +2,9 @@
 import { dim, dimAt, elements, joinLabels, range, rankOf, sizeOf, tensor } from "../ir/shape.ts";
 import type { Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { OpDef, Tensor, Tfjs } from "./op.ts";
+import { copy, type NumberArray, rowMajor } from "./loops.ts";
+import { multiply } from "./matmul.ts";
+import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
 
 type DotAttrs = {
@@ -54,10 +56,36 @@ function pullSide<T>(
   return k.reshape(k.convert(sorted, ownType.dtype), ownType.dims);
 }
 
-/** [batch, m, k] and [batch, k, n] products on tfjs; two matrices go through its fast path. */
-function matmul3(tf: Tfjs, a: Tensor, b: Tensor, batch: number, m: number, n: number): Tensor {
-  if (batch === 1) return tf.matMul(tf.reshape(a, [m, -1]), tf.reshape(b, [-1, n]));
-  return tf.matMul(a as never, b as never);
+// From about here on tfjs's two-matrix kernel makes up for cutting the batch into matrices.
+const WORTH_A_KERNEL = 2 ** 19;
+
+/** [batch, m, k] × [batch, k, n] → [batch, m, n]. */
+function matmul3(tf: Tfjs, a: Tensor, b: Tensor, batch: number, m: number, k: number, n: number, { onHost }: RunContext): Tensor {
+  if (batch === 1) return tf.matMul(tf.reshape(a, [m, k]), tf.reshape(b, [k, n]));
+  if (m * k * n >= WORTH_A_KERNEL) {
+    const matrix = (x: Tensor, i: number, rows: number, columns: number): Tensor =>
+      tf.reshape(tf.slice(x, [i, 0, 0], [1, rows, columns]), [rows, columns]);
+    return tf.stack(range(batch).map((i) => tf.matMul(matrix(a, i, m, k), matrix(b, i, k, n))));
+  }
+  const type = tensor("f32", [batch, m, n].map((size) => dim("_", size)));
+  const [product] = onHost([a, b], [type], (ins, outs) => {
+    const [x, y, z] = [at(ins, 0), at(ins, 1), at(outs, 0)];
+    for (let i = 0; i < batch; i++)
+      multiply({ array: x, offset: i * m * k }, { array: y, offset: i * k * n }, { array: z, offset: i * m * n }, m, k, n);
+  });
+  return at([product], 0) as Tensor;
+}
+
+/** The operand with its axes in another order, as one matrix per batch. */
+function arranged(tf: Tfjs, x: Tensor, order: readonly number[], shape: readonly number[], { onHost }: RunContext): Tensor {
+  if (order.every((axis, i) => axis === i)) return tf.reshape(x, [...shape]);
+  const type = tensor("f32", shape.map((size) => dim("_", size)));
+  const strides = rowMajor(x.shape);
+  const walked = order.map((axis) => at(x.shape, axis));
+  const [moved] = onHost([x], [type], ([from], [to]) =>
+    copy(at([to], 0) as NumberArray, { offset: 0, strides: rowMajor(walked) }, at([from], 0) as NumberArray, { offset: 0, strides: order.map((axis) => at(strides, axis)) }, walked),
+  );
+  return at([moved], 0) as Tensor;
 }
 
 export const dotGeneral: OpDef<DotAttrs> = {
@@ -87,17 +115,15 @@ export const dotGeneral: OpDef<DotAttrs> = {
       pullSide(k, g, dyLeft, batches, a, aFree, attrs.lhs_batch, attrs.lhs_contracting, attrs.rhs_batch, attrs.rhs_contracting, bType),
     ];
   },
-  run(tf, ins, attrs, { outs }) {
+  run(tf, ins, attrs, cx) {
     const [a, b] = [at(ins, 0), at(ins, 1)];
     const aFree = freeAxes(a.rank, attrs.lhs_batch, attrs.lhs_contracting);
     const bFree = freeAxes(b.rank, attrs.rhs_batch, attrs.rhs_contracting);
     const size = (x: Tensor, axes: readonly number[]) => axes.reduce((n, axis) => n * at(x.shape, axis), 1);
     const [batch, m, n, depth] = [size(a, attrs.lhs_batch), size(a, aFree), size(b, bFree), size(a, attrs.lhs_contracting)];
-    const arrange = (x: Tensor, order: readonly number[], shape: number[]) =>
-      tf.reshape(order.every((axis, i) => axis === i) ? x : tf.transpose(x, [...order]), shape);
-    const left = arrange(a, [...attrs.lhs_batch, ...aFree, ...attrs.lhs_contracting], [batch, m, depth]);
-    const right = arrange(b, [...attrs.rhs_batch, ...attrs.rhs_contracting, ...bFree], [batch, depth, n]);
-    return tf.reshape(matmul3(tf, left, right, batch, m, n), at(outs, 0).dims.map((d) => d.size));
+    const left = arranged(tf, a, [...attrs.lhs_batch, ...aFree, ...attrs.lhs_contracting], [batch, m, depth], cx);
+    const right = arranged(tf, b, [...attrs.rhs_batch, ...attrs.rhs_contracting, ...bFree], [batch, depth, n], cx);
+    return tf.reshape(matmul3(tf, left, right, batch, m, depth, n, cx), at(cx.outs, 0).dims.map((d) => d.size));
   },
   flops(ins, outs, attrs) {
     const contracted = attrs.lhs_contracting.map((axis) => dimAt(at(ins, 0), axis));

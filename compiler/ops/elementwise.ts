@@ -2,7 +2,7 @@
 import { dim, formatDims, joinLabels, tensor } from "../ir/shape.ts";
 import type { Dim, TensorType } from "../ir/types.ts";
 import type { Direction, K } from "./k.ts";
-import type { OpDef, Tensor, Tfjs } from "./op.ts";
+import type { OpDef } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
 
 /** The dims of operands broadcast against each other (trailing alignment, size 1 stretches). */
@@ -25,12 +25,12 @@ export function broadcastDims(op: string, a: readonly Dim[], b: readonly Dim[]):
 type Unary = {
   readonly name: string;
   readonly doc: string;
-  run(tf: Tfjs, x: Tensor): Tensor;
+  scalar(x: string): string;
   /** dx from dy, given x and y. */
   pull<T>(k: K<T>, dy: T, x: T, y: T): T;
 };
 
-const unary = ({ name, doc, run, pull }: Unary): OpDef => ({
+const unary = ({ name, doc, scalar, pull }: Unary): OpDef => ({
   name,
   doc,
   attrs: {},
@@ -39,18 +39,18 @@ const unary = ({ name, doc, run, pull }: Unary): OpDef => ({
     return [at(ins, 0)];
   },
   vjp: (k, { dy, ins, outs }) => [pull(k, dy(0), at(ins, 0), at(outs, 0))],
-  run: (tf, ins) => run(tf, at(ins, 0)),
+  scalar: (operands) => scalar(at(operands, 0)),
 });
 
 type Binary = {
   readonly name: string;
   readonly doc: string;
-  run(tf: Tfjs, a: Tensor, b: Tensor): Tensor;
+  scalar(a: string, b: string, out: TensorType): string;
   /** Cotangents before summing over broadcast axes. */
   pull<T>(k: K<T>, dy: T, a: T, b: T, y: T): readonly [T, T];
 };
 
-const binary = ({ name, doc, run, pull }: Binary): OpDef => ({
+const binary = ({ name, doc, scalar, pull }: Binary): OpDef => ({
   name,
   doc,
   attrs: {},
@@ -65,37 +65,37 @@ const binary = ({ name, doc, run, pull }: Binary): OpDef => ({
     const [da, db] = pull(k, dy(0), a, b, at(outs, 0));
     return [k.unbroadcast(da, k.typeOf(a)), k.unbroadcast(db, k.typeOf(b))];
   },
-  run: (tf, ins) => run(tf, at(ins, 0), at(ins, 1)),
+  scalar: (operands, _attrs, out) => scalar(at(operands, 0), at(operands, 1), out),
 });
 
 const unaryOps: readonly OpDef[] = [
-  unary({ name: "negate", doc: "-x", run: (tf, x) => tf.neg(x), pull: (k, dy) => k.neg(dy) }),
-  unary({ name: "exp", doc: "e^x", run: (tf, x) => tf.exp(x), pull: (k, dy, _x, y) => k.mul(dy, y) }),
-  unary({ name: "log", doc: "Natural logarithm.", run: (tf, x) => tf.log(x), pull: (k, dy, x) => k.div(dy, x) }),
+  unary({ name: "negate", doc: "-x", scalar: (x) => `-${x}`, pull: (k, dy) => k.neg(dy) }),
+  unary({ name: "exp", doc: "e^x", scalar: (x) => `exp(${x})`, pull: (k, dy, _x, y) => k.mul(dy, y) }),
+  unary({ name: "log", doc: "Natural logarithm.", scalar: (x) => `log(${x})`, pull: (k, dy, x) => k.div(dy, x) }),
   unary({
     name: "log_plus_one",
     doc: "log(1 + x), exact for small x.",
-    run: (tf, x) => tf.log1p(x),
+    scalar: (x) => `log1p(${x})`,
     pull: (k, dy, x) => k.div(dy, k.add(x, k.scalar(1, x))),
   }),
-  unary({ name: "sine", doc: "sin x", run: (tf, x) => tf.sin(x), pull: (k, dy, x) => k.mul(dy, k.cos(x)) }),
-  unary({ name: "cosine", doc: "cos x", run: (tf, x) => tf.cos(x), pull: (k, dy, x) => k.neg(k.mul(dy, k.sin(x))) }),
+  unary({ name: "sine", doc: "sin x", scalar: (x) => `sin(${x})`, pull: (k, dy, x) => k.mul(dy, k.cos(x)) }),
+  unary({ name: "cosine", doc: "cos x", scalar: (x) => `cos(${x})`, pull: (k, dy, x) => k.neg(k.mul(dy, k.sin(x))) }),
   unary({
     name: "sqrt",
     doc: "Square root.",
-    run: (tf, x) => tf.sqrt(x),
+    scalar: (x) => `sqrt(${x})`,
     pull: (k, dy, _x, y) => k.mul(dy, k.div(k.scalar(0.5, y), y)),
   }),
   unary({
     name: "rsqrt",
     doc: "1 / sqrt x",
-    run: (tf, x) => tf.rsqrt(x),
+    scalar: (x) => `1 / sqrt(${x})`,
     pull: (k, dy, _x, y) => k.mul(dy, k.mul(k.scalar(-0.5, y), k.mul(y, k.mul(y, y)))),
   }),
   unary({
     name: "logistic",
     doc: "The sigmoid 1 / (1 + e^-x).",
-    run: (tf, x) => tf.sigmoid(x),
+    scalar: (x) => `1 / (1 + exp(-${x}))`,
     pull: (k, dy, _x, y) => k.mul(dy, k.mul(y, k.sub(k.scalar(1, y), y))),
   }),
 ];
@@ -103,18 +103,18 @@ const unaryOps: readonly OpDef[] = [
 const zerosLike = <T>(k: K<T>, x: T): T => k.constant(0, k.typeOf(x));
 
 const binaryOps: readonly OpDef[] = [
-  binary({ name: "add", doc: "a + b", run: (tf, a, b) => tf.add(a, b), pull: (_k, dy) => [dy, dy] }),
-  binary({ name: "subtract", doc: "a - b", run: (tf, a, b) => tf.sub(a, b), pull: (k, dy) => [dy, k.neg(dy)] }),
+  binary({ name: "add", doc: "a + b", scalar: (a, b) => `${a} + ${b}`, pull: (_k, dy) => [dy, dy] }),
+  binary({ name: "subtract", doc: "a - b", scalar: (a, b) => `${a} - ${b}`, pull: (k, dy) => [dy, k.neg(dy)] }),
   binary({
     name: "multiply",
     doc: "a * b",
-    run: (tf, a, b) => tf.mul(a, b),
+    scalar: (a, b) => `${a} * ${b}`,
     pull: (k, dy, a, b) => [k.mul(dy, b), k.mul(dy, a)],
   }),
   binary({
     name: "divide",
     doc: "a / b; integers divide towards minus infinity.",
-    run: (tf, a, b) => (a.dtype === "int32" ? tf.floorDiv(a, b) : tf.div(a, b)),
+    scalar: (a, b, out) => (out.dtype === "i32" ? `floor(${a} / ${b})` : `${a} / ${b}`),
     pull: (k, dy, _a, b, y) => {
       const da = k.div(dy, b);
       return [da, k.neg(k.mul(da, y))];
@@ -123,7 +123,7 @@ const binaryOps: readonly OpDef[] = [
   binary({
     name: "maximum",
     doc: "The larger of a and b; at a tie the gradient goes to a.",
-    run: (tf, a, b) => tf.maximum(a, b),
+    scalar: (a, b) => `max(${a}, ${b})`,
     pull: (k, dy, a, b) => {
       const isA = k.compare(a, b, "GE");
       return [k.select(isA, dy, zerosLike(k, dy)), k.select(isA, zerosLike(k, dy), dy)];
@@ -132,7 +132,7 @@ const binaryOps: readonly OpDef[] = [
   binary({
     name: "minimum",
     doc: "The smaller of a and b; at a tie the gradient goes to a.",
-    run: (tf, a, b) => tf.minimum(a, b),
+    scalar: (a, b) => `min(${a}, ${b})`,
     pull: (k, dy, a, b) => {
       const isA = k.compare(a, b, "LE");
       return [k.select(isA, dy, zerosLike(k, dy)), k.select(isA, zerosLike(k, dy), dy)];
@@ -140,14 +140,7 @@ const binaryOps: readonly OpDef[] = [
   }),
 ];
 
-const directions: Readonly<Record<Direction, (tf: Tfjs, a: Tensor, b: Tensor) => Tensor>> = {
-  EQ: (tf, a, b) => tf.equal(a, b),
-  NE: (tf, a, b) => tf.notEqual(a, b),
-  LT: (tf, a, b) => tf.less(a, b),
-  LE: (tf, a, b) => tf.lessEqual(a, b),
-  GT: (tf, a, b) => tf.greater(a, b),
-  GE: (tf, a, b) => tf.greaterEqual(a, b),
-};
+const relations: Readonly<Record<Direction, string>> = { EQ: "===", NE: "!==", LT: "<", LE: "<=", GT: ">", GE: ">=" };
 
 /** `direction` is one of EQ NE LT LE GT GE, as in StableHLO. */
 const compare: OpDef<{ direction: string }> = {
@@ -158,12 +151,12 @@ const compare: OpDef<{ direction: string }> = {
   infer(ins, { direction }) {
     expectArity("compare", ins, 2);
     const [a, b] = [at(ins, 0), at(ins, 1)];
-    if (!(direction in directions))
-      broken("compare", `direction is one of ${Object.keys(directions).join(" ")}, got ${direction}`);
+    if (!(direction in relations))
+      broken("compare", `direction is one of ${Object.keys(relations).join(" ")}, got ${direction}`);
     if (a.dtype !== b.dtype) broken("compare", `dtypes differ: ${a.dtype} and ${b.dtype}`);
     return [tensor("bool", broadcastDims("compare", a.dims, b.dims))];
   },
-  run: (tf, ins, { direction }) => directions[direction as Direction](tf, at(ins, 0), at(ins, 1)),
+  scalar: (operands, { direction }) => `+(${at(operands, 0)} ${relations[direction as Direction]} ${at(operands, 1)})`,
 };
 
 const select: OpDef = {
@@ -186,7 +179,7 @@ const select: OpDef = {
       k.unbroadcast(k.select(pred, zero, g), k.typeOf(b)),
     ];
   },
-  run: (tf, ins) => tf.where(at(ins, 0), at(ins, 1), at(ins, 2)),
+  scalar: (operands) => `${at(operands, 0)} ? ${at(operands, 1)} : ${at(operands, 2)}`,
 };
 
 const convert: OpDef<{ type: TensorType }> = {
@@ -198,10 +191,10 @@ const convert: OpDef<{ type: TensorType }> = {
     return [tensor(type.dtype, at(ins, 0).dims)];
   },
   vjp: (k, { dy, ins }) => [k.convert(dy(0), k.typeOf(at(ins, 0)).dtype)],
-  run(tf, ins, { type }) {
-    const x = at(ins, 0);
-    if (type.dtype === "bool") return tf.cast(x, "bool");
-    return tf.cast(x, type.dtype === "i32" ? "int32" : "float32");
+  scalar(operands, _attrs, out) {
+    const x = at(operands, 0);
+    if (out.dtype === "bool") return `+(${x} !== 0)`;
+    return out.dtype === "i32" ? `trunc(${x})` : x;
   },
 };
 

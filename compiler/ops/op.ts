@@ -3,6 +3,7 @@ import type * as tfjs from "@tensorflow/tfjs-core";
 import { fail } from "../diag.ts";
 import type { Attr, Attrs, Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
+import type { NumberArray } from "./loops.ts";
 
 export type Tfjs = typeof tfjs;
 export type Tensor = tfjs.Tensor;
@@ -31,6 +32,8 @@ export type RunContext = {
   readonly outs: readonly TensorType[];
   readonly regions: readonly Block[];
   runBlock(block: Block, ins: readonly Tensor[]): Tensor[];
+  /** Runs plain loops over the operands' numbers into fresh zeroed results. */
+  onHost(ins: readonly Tensor[], outs: readonly TensorType[], compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void): Tensor[];
 };
 
 export type OpDef<A extends Attrs = Attrs> = {
@@ -46,6 +49,11 @@ export type OpDef<A extends Attrs = Attrs> = {
   vjp?<T>(k: K<T>, cx: VjpContext<T, A>): readonly (T | null)[];
   /** The op in simpler ops. An op without `run` must have one. */
   decompose?<T>(k: K<T>, ins: readonly T[], attrs: A): readonly T[];
+  /**
+   * One element of the result as an expression over one element of each operand, in the words common to JavaScript's
+   * Math and C's math.h. An op that has it is elementwise and needs no `run`.
+   */
+  scalar?(operands: readonly string[], attrs: A, out: TensorType): string;
   /** The numeric meaning on tfjs tensors. */
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
   /** Work done, when it is not one flop per element written. */

@@ -30,6 +30,24 @@ const adamw: OpDef<AdamW> = {
     const next = k.sub(p, k.mul(rate, update));
     return [next, mu, nu].map((x, i) => k.convert(x, k.typeOf(at(ins, i === 0 ? 0 : i + 1)).dtype));
   },
+  /** One pass over the parameter instead of a dozen. */
+  run(_tf, ins, { b1, b2, eps, eps_root, weight_decay }, { onHost, outs }) {
+    return onHost(ins, outs, (xs, ys) => {
+      const [p, g, mu, nu] = [at(xs, 0), at(xs, 1), at(xs, 2), at(xs, 3)];
+      const [rate, b1t, b2t] = [at(xs, 4)[0] ?? 0, at(xs, 5)[0] ?? 0, at(xs, 6)[0] ?? 0];
+      const [nextP, nextMu, nextNu] = [at(ys, 0), at(ys, 1), at(ys, 2)];
+      const [unbias1, unbias2] = [1 / (1 - b1t), 1 / (1 - b2t)];
+      for (let i = 0; i < p.length; i++) {
+        const grad = g[i] as number;
+        const m = b1 * (mu[i] as number) + (1 - b1) * grad;
+        const v = b2 * (nu[i] as number) + (1 - b2) * grad * grad;
+        const step = (m * unbias1) / (Math.sqrt(v * unbias2 + eps_root) + eps);
+        nextMu[i] = m;
+        nextNu[i] = v;
+        nextP[i] = (p[i] as number) - rate * (step + weight_decay * (p[i] as number));
+      }
+    });
+  },
   flops: (ins) => 15 * elements(at(ins, 0)),
 };
 

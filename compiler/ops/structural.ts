@@ -1,9 +1,15 @@
 // Ops that make constants or move elements without arithmetic.
 import { dim, dimAt, elements, formatDims, joinLabels, range, rankOf, shapeOf, sizeOf, tensor, without } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
-import type { OpDef, Tfjs } from "./op.ts";
+import { accumulate, broadcastWalk, copy, type NumberArray, rowMajor, type Walk } from "./loops.ts";
+import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
 import { broadcastDims } from "./elementwise.ts";
+
+/** A result or operand that is always there: the op's arity says so. */
+const given = (array: NumberArray | undefined): NumberArray => at([array], 0) as NumberArray;
+const natural = (shape: readonly number[]): Walk => ({ offset: 0, strides: rowMajor(shape) });
+const dotProduct = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * at(b, i), 0);
 
 const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
   type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
@@ -33,10 +39,11 @@ const iota: OpDef<{ axis: number; type: TensorType }> = {
     if (axis < 0 || axis >= rankOf(type)) broken("iota", `axis ${axis} of a rank-${rankOf(type)} result`);
     return [type];
   },
-  run(tf, _ins, { axis, type }) {
-    const n = dimAt(type, axis).size;
-    const line = tf.reshape(tf.range(0, n, 1, tfDType(type) === "int32" ? "int32" : "float32"), shapeOf(type).map((_, i) => (i === axis ? n : 1)));
-    return tf.broadcastTo(line, shapeOf(type));
+  run(_tf, _ins, { axis, type }, { onHost }) {
+    const shape = shapeOf(type);
+    const line = Int32Array.from(range(dimAt(type, axis).size));
+    const along = { offset: 0, strides: shape.map((_, i) => (i === axis ? 1 : 0)) };
+    return onHost([], [type], (_, [out]) => copy(given(out), natural(shape), line, along, shape));
   },
   flops: () => 0,
 };
@@ -70,7 +77,12 @@ const broadcast: OpDef<{ type: TensorType }> = {
     return [tensor(x.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [k.unbroadcast(dy(0), k.typeOf(at(ins, 0)))],
-  run: (tf, ins, { type }) => tf.broadcastTo(at(ins, 0), shapeOf(type)),
+  run(_tf, ins, { type }, { onHost }) {
+    const shape = shapeOf(type);
+    return onHost(ins, [type], ([x], [out]) =>
+      copy(given(out), natural(shape), given(x), broadcastWalk(at(ins, 0).shape, shape), shape),
+    );
+  },
   flops: () => 0,
 };
 
@@ -88,7 +100,12 @@ const transpose: OpDef<{ permutation: readonly number[] }> = {
   vjp: (k, { dy, attrs: { permutation } }) => [
     k.transpose(dy(0), permutation.map((_, axis) => permutation.indexOf(axis))),
   ],
-  run: (tf, ins, { permutation }) => tf.transpose(at(ins, 0), [...permutation]),
+  run(_tf, ins, { permutation }, { onHost, outs }) {
+    const strides = rowMajor(at(ins, 0).shape);
+    const shape = shapeOf(at(outs, 0));
+    const from = { offset: 0, strides: permutation.map((axis) => at(strides, axis)) };
+    return onHost(ins, outs, ([x], [out]) => copy(given(out), natural(shape), given(x), from, shape));
+  },
   flops: () => 0,
 };
 
@@ -116,7 +133,13 @@ const slice: OpDef<{ starts: readonly number[]; limits: readonly number[] }> = {
       high: k.dimsOf(at(ins, 0)).map((d, i) => d.size - at(limits, i)),
     }),
   ],
-  run: (tf, ins, { starts, limits }) => tf.slice(at(ins, 0), [...starts], limits.map((limit, i) => limit - at(starts, i))),
+  run(_tf, ins, { starts }, { onHost, outs }) {
+    const strides = rowMajor(at(ins, 0).shape);
+    const shape = shapeOf(at(outs, 0));
+    return onHost(ins, outs, ([x], [out]) =>
+      copy(given(out), natural(shape), given(x), { offset: dotProduct(starts, strides), strides }, shape),
+    );
+  },
   flops: () => 0,
 };
 
@@ -137,7 +160,13 @@ const pad: OpDef<{ low: readonly number[]; high: readonly number[] }> = {
       limits: k.dimsOf(at(ins, 0)).map((d, i) => at(low, i) + d.size),
     }),
   ],
-  run: (tf, ins, { low, high }) => tf.pad(at(ins, 0), low.map((n, i) => [n, at(high, i)] as [number, number])),
+  run(_tf, ins, { low }, { onHost, outs }) {
+    const shape = at(ins, 0).shape;
+    const strides = rowMajor(shapeOf(at(outs, 0)));
+    return onHost(ins, outs, ([x], [out]) =>
+      copy(given(out), { offset: dotProduct(low, strides), strides }, given(x), natural(shape), shape),
+    );
+  },
   flops: () => 0,
 };
 
@@ -176,7 +205,17 @@ const concatenate: OpDef<{ axis: number }> = {
       return part;
     });
   },
-  run: (tf, ins, { axis }) => (ins.length === 1 ? tf.clone(at(ins, 0)) : tf.concat([...ins], axis)),
+  run(_tf, ins, { axis }, { onHost, outs }) {
+    const strides = rowMajor(shapeOf(at(outs, 0)));
+    return onHost(ins, outs, (xs, [out]) => {
+      let offset = 0;
+      xs.forEach((x, i) => {
+        const { shape } = at(ins, i);
+        copy(given(out), { offset, strides }, x, natural(shape), shape);
+        offset += at(shape, axis) * at(strides, axis);
+      });
+    });
+  },
   flops: () => 0,
 };
 
@@ -192,6 +231,28 @@ const reduceInfer = (op: string, ins: readonly TensorType[], axes: readonly numb
 const keptDims = (type: TensorType, axes: readonly number[]) =>
   type.dims.map((d, i) => (axes.includes(i) ? dim(d.label, 1) : d));
 
+function reduce(body: string, start: number, x: Tensor, axes: readonly number[], { onHost, outs }: RunContext): Tensor[] {
+  const type = at(outs, 0);
+  const own = rowMajor(shapeOf(type));
+  const strides = x.shape.map((_, axis) => (axes.includes(axis) ? 0 : (own.shift() ?? 0)));
+  return onHost([x], outs, ([from], [out]) => {
+    given(out).set(accumulate(body, start, given(from), x.shape, { offset: 0, strides }, elements(type)));
+  });
+}
+
+/** Running sums along an axis of the given length and stride. */
+function runningSums(x: NumberArray, out: NumberArray, length: number, step: number, reverse: boolean): void {
+  for (let block = 0; block < x.length; block += length * step)
+    for (let inner = 0; inner < step; inner++) {
+      let sum = 0;
+      for (let i = 0; i < length; i++) {
+        const position = block + inner + (reverse ? length - 1 - i : i) * step;
+        sum += x[position] ?? 0;
+        out[position] = sum;
+      }
+    }
+}
+
 const reduceSum: OpDef<{ axes: readonly number[] }> = {
   name: "reduce_sum",
   doc: "Sum over the axes, which disappear.",
@@ -201,7 +262,7 @@ const reduceSum: OpDef<{ axes: readonly number[] }> = {
     const type = k.typeOf(at(ins, 0));
     return [k.broadcast(k.reshape(dy(0), keptDims(type, axes)), type.dims)];
   },
-  run: (tf, ins, { axes }) => tf.sum(at(ins, 0), [...axes]),
+  run: (_tf, ins, { axes }, cx) => reduce("a0[p0] += a1[p1]", 0, at(ins, 0), axes, cx),
   flops: (ins) => elements(at(ins, 0)),
 };
 
@@ -211,7 +272,7 @@ const reduceMax: OpDef<{ axes: readonly number[] }> = {
   attrs: { axes: "ints" },
   discrete: true,
   infer: (ins, { axes }) => reduceInfer("reduce_max", ins, axes),
-  run: (tf, ins, { axes }) => tf.max(at(ins, 0), [...axes]),
+  run: (_tf, ins, { axes }, cx) => reduce("if (a1[p1] > a0[p0]) a0[p0] = a1[p1]", Number.NEGATIVE_INFINITY, at(ins, 0), axes, cx),
   flops: (ins) => elements(at(ins, 0)),
 };
 
@@ -226,7 +287,11 @@ const cumsum: OpDef<{ axis: number; reverse: boolean }> = {
     return [x];
   },
   vjp: (k, { dy, attrs: { axis, reverse } }) => [k.cumsum(dy(0), axis, !reverse)],
-  run: (tf, ins, { axis, reverse }) => tf.cumsum(at(ins, 0), axis, false, reverse),
+  run(_tf, ins, { axis, reverse }, { onHost, outs }) {
+    const { shape } = at(ins, 0);
+    const [length, step] = [at(shape, axis), at(rowMajor(shape), axis)];
+    return onHost(ins, outs, ([x], [out]) => runningSums(given(x), given(out), length, step, reverse));
+  },
 };
 
 export const structuralOps: readonly OpDef[] = [

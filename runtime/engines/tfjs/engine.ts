@@ -5,9 +5,11 @@ import { dropDead } from "../../../compiler/ir/rewrite.ts";
 import { shapeOf } from "../../../compiler/ir/shape.ts";
 import type { Block, Module, Node, TensorType, Value } from "../../../compiler/ir/types.ts";
 import { ops } from "../../../compiler/ops/index.ts";
+import { broadcastWalk, walk } from "../../../compiler/ops/loops.ts";
 import type { RunContext } from "../../../compiler/ops/op.ts";
 import type { Buffer, Engine, Executable, HostArray } from "../engine.ts";
 import { type BackendName, startBackend, useBackend } from "./backend.ts";
+import { onHost, tfDType } from "./host.ts";
 import { isRounded, roundTo } from "./round.ts";
 
 type Call = { readonly node: Node; readonly context: RunContext };
@@ -18,7 +20,8 @@ type Step = { readonly node: Node; readonly lastUses: readonly Value[] };
 type Plan = { readonly block: Block; readonly steps: readonly Step[]; readonly regions: ReadonlyMap<Block, Plan> };
 
 /** Composites without a kernel are decomposed once, here. */
-const lowered = (block: Block): Block => dropDead(expand(block, ({ op }) => op.run === undefined && op.decompose !== undefined));
+const lowered = (block: Block): Block =>
+  dropDead(expand(block, ({ op }) => op.run === undefined && op.scalar === undefined && op.decompose !== undefined));
 
 function planOf(block: Block): Plan {
   const kept = new Set<Value>([...block.params, ...block.results]);
@@ -34,9 +37,6 @@ function planOf(block: Block): Plan {
   return { block, steps: steps.reverse(), regions };
 }
 
-const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
-  type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
-
 function onGrid(type: TensorType, x: tf.Tensor): tf.Tensor {
   if (!isRounded(type.dtype)) return x;
   const rounded = tf.tensor(roundTo(type.dtype, x.dataSync() as Float32Array), x.shape, "float32");
@@ -44,10 +44,24 @@ function onGrid(type: TensorType, x: tf.Tensor): tf.Tensor {
   return rounded;
 }
 
+/** An elementwise op: one generated loop. */
+function runScalar({ op, attrs, outs }: Node, ins: readonly tf.Tensor[]): tf.Tensor[] {
+  const types = outs.map((out) => out.type);
+  return onHost(ins, types, (arrays, [out]) => {
+    const [type] = types;
+    if (!out || !type) throw new Error(`internal: ${op.name} has no result`);
+    const shape = shapeOf(type);
+    const element = op.scalar?.(ins.map((_, i) => `a${i + 1}[p${i + 1}]`), attrs, type);
+    const walks = [broadcastWalk(shape, shape), ...ins.map((x) => broadcastWalk(x.shape, shape))];
+    walk(`a0[p0] = ${element}`, shape, [out, ...arrays], walks);
+  });
+}
+
 function runNode(node: Node, ins: readonly tf.Tensor[], plan: Plan): tf.Tensor[] {
   const context: RunContext = {
     outs: node.outs.map((out) => out.type),
     regions: node.regions,
+    onHost,
     runBlock(region, args) {
       const inner = plan.regions.get(region);
       if (!inner) throw new Error("internal: a region without a plan");
@@ -101,14 +115,14 @@ function runPlan(plan: Plan, ins: readonly tf.Tensor[]): tf.Tensor[] {
 
 function registerOps(backendName: BackendName): void {
   for (const op of ops) {
-    if (!op.run || tf.getKernel(op.name, backendName)) continue;
+    if (!(op.run || op.scalar) || tf.getKernel(op.name, backendName)) continue;
     tf.registerKernel({
       kernelName: op.name,
       backendName,
       kernelFunc: ({ inputs, attrs }) => {
         const { node, context } = attrs as unknown as Call;
         const ins = Object.values(inputs) as tf.Tensor[];
-        return tf.tidy(() => op.run?.(tf, ins, node.attrs, context) as tf.Tensor);
+        return op.run ? tf.tidy(() => op.run?.(tf, ins, node.attrs, context) as tf.Tensor) : runScalar(node, ins);
       },
     });
   }

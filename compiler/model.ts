@@ -1,0 +1,89 @@
+// Configuration → the model's forward program: the `.arch` file elaborated at the configuration's sizes and dtypes.
+import { readFileSync } from "node:fs";
+import { relative } from "node:path";
+import { elaborate, type Elaborated } from "./arch/elaborate.ts";
+import { type Architecture, parseArchitecture } from "./arch/syntax.ts";
+import type { Config } from "./config/load.ts";
+import type { ConfigValue } from "./config/value.ts";
+import { fail, invariant } from "./diag.ts";
+import { type DType, findDType } from "./dtype.ts";
+import { allNodes } from "./ir/rewrite.ts";
+import { byteSize, elements } from "./ir/shape.ts";
+import type { Module } from "./ir/types.ts";
+
+export type ForwardOptions = {
+  /** Dims that take the place of the configuration's: another batch or sequence length. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** Names of `sow` statements whose values become results after the logits. */
+  readonly taps?: readonly string[];
+  /** Configuration values that take the place of the configuration's. */
+  readonly values?: Readonly<Record<string, ConfigValue>>;
+};
+
+/** The architecture a configuration names. */
+export function readArchitecture(config: Config): Architecture {
+  const path = config.values.arch_file;
+  const shown = relative(process.cwd(), path);
+  try {
+    return parseArchitecture({ file: shown.startsWith("..") ? path : shown, text: readFileSync(path, "utf8") });
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error)) throw error;
+    return fail({ code: "arch-missing", message: `cannot read the architecture ${path}: ${error.message}` });
+  }
+}
+
+/** The IR dtype of a configuration's dtype name. */
+export function dtypeNamed(name: string): DType {
+  const dtype = findDType(name);
+  invariant(dtype, `the configuration let the dtype ${name} through`);
+  return dtype;
+}
+
+/** Inputs tokens and positions [batch, seq], then parameters → logits [batch, seq, vocab] in f32, then taps. */
+export function forwardModel(config: Config, options: ForwardOptions = {}): Elaborated {
+  const { sizes = {}, taps = [], values = {} } = options;
+  const all = { ...(config.values as unknown as Readonly<Record<string, ConfigValue>>), ...values };
+  return elaborate(readArchitecture(config), {
+    find: (name) => (Object.hasOwn(all, name) ? all[name] : undefined),
+    keys: Object.keys(all),
+    activationDType: dtypeNamed(config.values.dtype),
+    weightDType: dtypeNamed(config.values.weight_dtype),
+    sizes,
+    taps,
+  });
+}
+
+export type ModuleStats = {
+  readonly parameters: number;
+  readonly parameterBytes: number;
+  readonly nodes: number;
+  /** Floating point operations of one run, regions counted as often as they run. */
+  readonly flops: number;
+};
+
+const flopsOf = (block: Module["body"]): number =>
+  block.nodes.reduce((sum, { op, ins, outs, attrs, regions }) => {
+    const times = typeof attrs["length"] === "number" ? attrs["length"] : 1;
+    const inner = regions.reduce((n, region) => n + flopsOf(region), 0);
+    const types = [ins.map((x) => x.type), outs.map((x) => x.type)] as const;
+    const own = op.flops ? op.flops(...types, attrs) : types[1].reduce((n, type) => n + elements(type), 0);
+    return sum + own + times * inner;
+  }, 0);
+
+/** Sizes and work of a module, from its types alone. */
+export function moduleStats({ body, roles }: Module): ModuleStats {
+  const params = body.params.filter((_, i) => roles[i] === "param");
+  return {
+    parameters: params.reduce((n, x) => n + elements(x.type), 0),
+    parameterBytes: params.reduce((n, x) => n + byteSize(x.type), 0),
+    nodes: [...allNodes(body)].length,
+    flops: flopsOf(body),
+  };
+}
+
+/**
+ * Floating point operations of the forward pass on one batch with every token at its own experts only, whatever way
+ * the experts are executed: the model's work, which tokens/s turn into TFLOP/s (training counts it three times).
+ */
+export const modelFlops = (config: Config): number =>
+  moduleStats(forwardModel(config, { values: { sparse_matmul: true } }).module).flops;

@@ -1,0 +1,33 @@
+// Plain loops over a tfjs tensor's numbers. On wasm they run on its heap in place; elsewhere on copies.
+import * as tf from "@tensorflow/tfjs-core";
+import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import { shapeOf } from "../../../compiler/ir/shape.ts";
+import type { TensorType } from "../../../compiler/ir/types.ts";
+import type { NumberArray } from "../../../compiler/ops/loops.ts";
+
+/** The tfjs dtype that holds a dtype's numbers. */
+export const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
+  type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
+
+const hasHeap = (backend: unknown): backend is BackendWasm =>
+  typeof backend === "object" && backend !== null && "typedArrayFromHeap" in backend;
+
+/** Runs `compute` over the operands' numbers into fresh zeroed results of the given types. */
+export function onHost(
+  ins: readonly tf.Tensor[],
+  outs: readonly TensorType[],
+  compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void,
+): tf.Tensor[] {
+  const backend: unknown = tf.backend();
+  if (!hasHeap(backend)) {
+    const arrays = outs.map((type) => tf.util.getArrayFromDType(tfDType(type), tf.util.sizeFromShape(shapeOf(type))) as NumberArray);
+    compute(ins.map((x) => x.dataSync() as NumberArray), arrays);
+    return outs.map((type, i) => tf.tensor(arrays[i] as Float32Array, shapeOf(type), tfDType(type)));
+  }
+  const infos = outs.map((type) => backend.makeOutput(shapeOf(type), tfDType(type)));
+  // Views are taken after every allocation: growing the heap moves it.
+  const arrays = infos.map((info) => backend.typedArrayFromHeap(info) as NumberArray);
+  for (const array of arrays) array.fill(0);
+  compute(ins.map((x) => backend.typedArrayFromHeap(x) as NumberArray), arrays);
+  return infos.map((info) => tf.engine().makeTensorFromTensorInfo(info));
+}

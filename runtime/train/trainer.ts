@@ -1,0 +1,147 @@
+// The training state and one step of it: gradients of each micro batch, summed, then the optimiser's update.
+import type { ParamDecl } from "../../compiler/arch/param.ts";
+import type { Config } from "../../compiler/config/load.ts";
+import { invariant } from "../../compiler/diag.ts";
+import { blockBuilder, value } from "../../compiler/ir/build.ts";
+import { elements, tensor } from "../../compiler/ir/shape.ts";
+import type { Module, TensorType } from "../../compiler/ir/types.ts";
+import { gradientProgram, type Metric, updateProgram } from "../../compiler/training.ts";
+import type { Weights } from "../checkpoint/hugging-face.ts";
+import type { Batch } from "../data/dataset.ts";
+import type { Buffer, Engine } from "../engines/engine.ts";
+import { learningRate } from "./schedule.ts";
+
+/** What one step reports. */
+export type StepReport = {
+  readonly metrics: Readonly<Partial<Record<Metric, number>>>;
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly learningRate: number;
+  /** Targets that counted. */
+  readonly totalWeights: number;
+};
+
+export type Trainer = {
+  readonly params: readonly ParamDecl[];
+  /** Takes one step on the micro batches of a batch. */
+  step(batches: readonly Batch[]): StepReport;
+  /** Gradients of the loss on micro batches, by path, without taking a step. */
+  gradients(batches: readonly Batch[]): Weights;
+  weights(): Weights;
+  release(): void;
+};
+
+const SCALAR = tensor("f32", []);
+// Keeps a batch without targets from dividing by zero (MaxText EPS).
+const EPS = 1e-8;
+
+/** a + b for every pair: sums the gradients of micro batches. */
+function sumProgram(types: readonly TensorType[]): Module {
+  const builder = blockBuilder();
+  const [as, bs] = [types.map((type) => value("a", type)), types.map((type) => value("b", type))];
+  const results = as.map((a, i) => {
+    const b = bs[i];
+    invariant(b, "sums pair up");
+    return builder.k.add(a, b);
+  });
+  return { name: "sum", roles: [...as, ...bs].map(() => "input"), body: { params: [...as, ...bs], nodes: builder.nodes, results } };
+}
+
+/** Compiles a configuration's training programs and uploads its weights, with optimiser moments at zero. */
+export function openTrainer(config: Config, engine: Engine, initial: (params: readonly ParamDecl[]) => Weights): Trainer {
+  const { values } = config;
+  const { module, params, metrics } = gradientProgram(config);
+  const update = updateProgram(config, params);
+  const gradientStep = engine.compile(module);
+  const updateStep = engine.compile(update);
+  const sumStep = engine.compile(sumProgram(params.map((param) => param.value.type)));
+  const [tokenType, weightType] = [module.body.params[0]?.type, module.body.params[3]?.type];
+  invariant(tokenType && weightType, "the gradient program takes tokens and weights");
+  const positions = Int32Array.from({ length: elements(tokenType) }, (_, i) => i % (tokenType.dims[1]?.size ?? 1));
+
+  const start = initial(params);
+  let weights = params.map(({ path, value: param }) => {
+    const data = start.get(path);
+    invariant(data, `no weights for ${path}`);
+    return engine.upload(param.type, data);
+  });
+  const zeros = (index: number): Buffer[] =>
+    params.map((_, i) => {
+      const type = update.body.params[3 + 4 * i + index]?.type;
+      invariant(type, "a moment for every parameter");
+      return engine.upload(type, new Float32Array(elements(type)));
+    });
+  let [mu, nu] = [zeros(2), zeros(3)];
+  let step = 0;
+
+  const release = (buffers: readonly Buffer[]): void => {
+    for (const buffer of buffers) engine.release(buffer);
+  };
+  const scalarOf = (buffer: Buffer | undefined): number => {
+    invariant(buffer, "a scalar result");
+    return engine.download(buffer)[0] ?? Number.NaN;
+  };
+
+  /** Metrics summed over micro batches, and the summed gradients. */
+  const differentiateOn = (batches: readonly Batch[]) => {
+    const totalWeights = batches.reduce((n, batch) => n + batch.weights.reduce((sum, w) => sum + w, 0), 0);
+    const sums = metrics.map(() => 0);
+    let grads: Buffer[] | undefined;
+    for (const batch of batches) {
+      const scaled = batch.weights.map((w) => w / (totalWeights + EPS));
+      const inputs = [
+        engine.upload(tokenType, batch.inputs),
+        engine.upload(tokenType, positions),
+        engine.upload(tokenType, batch.targets),
+        engine.upload(weightType, scaled),
+      ];
+      const results = gradientStep.run([...inputs, ...weights]);
+      release(inputs);
+      const scalars = results.slice(0, metrics.length);
+      scalars.forEach((buffer, i) => {
+        sums[i] = (sums[i] ?? 0) + scalarOf(buffer);
+      });
+      release(scalars);
+      const fresh = results.slice(metrics.length);
+      const summed: Buffer[] = grads ? sumStep.run([...grads, ...fresh]) : fresh;
+      if (grads) release([...grads, ...fresh]);
+      grads = summed;
+    }
+    invariant(grads, "a step has a batch");
+    return { totalWeights, sums, grads };
+  };
+
+  const named = (buffers: readonly Buffer[]): Weights =>
+    new Map(params.map(({ path }, i) => {
+      const buffer = buffers[i];
+      invariant(buffer, "one buffer per parameter");
+      return [path, engine.download(buffer) as Float32Array];
+    }));
+
+  return {
+    params,
+    step(batches) {
+      const { totalWeights, sums, grads } = differentiateOn(batches);
+      const rate = learningRate(values, step);
+      const count = step + 1;
+      const scalars = [rate, values.adam_b1 ** count, values.adam_b2 ** count].map((x) => engine.upload(SCALAR, Float32Array.of(x)));
+      const states = params.flatMap((_, i) => [weights[i], grads[i], mu[i], nu[i]].filter((buffer) => buffer !== undefined));
+      const [norm, ...fresh] = updateStep.run([...scalars, ...states]);
+      const gradNorm = scalarOf(norm);
+      release([...scalars, ...states, ...(norm ? [norm] : [])]);
+      const pick = (offset: number): Buffer[] => fresh.filter((_, i) => i % 3 === offset);
+      [weights, mu, nu] = [pick(0), pick(1), pick(2)];
+      step = count;
+      const report = Object.fromEntries(metrics.map((name, i) => [name, sums[i] ?? Number.NaN]));
+      return { metrics: report, loss: sums[0] ?? Number.NaN, gradNorm, learningRate: rate, totalWeights };
+    },
+    gradients(batches) {
+      const { grads } = differentiateOn(batches);
+      const result = named(grads);
+      release(grads);
+      return result;
+    },
+    weights: () => named(weights),
+    release: () => release([...weights, ...mu, ...nu]),
+  };
+}
