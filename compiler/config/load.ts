@@ -79,8 +79,7 @@ const stopAt = (problems: Iterable<Diagnostic>): void => {
 
 function readSources(args: readonly string[], { env, cwd }: LoadOptions, places: Places): Sources {
   const [first] = args;
-  const positional =
-    first !== undefined && !first.startsWith("-") && (!first.includes("=") || first.endsWith(".yml"));
+  const positional = first !== undefined && !first.startsWith("-") && !first.includes("=");
   const configFile = findConfigFile(positional ? first : "base", places);
   const base = readConfigFile(configFile, places);
   const cli = readOverrides(positional ? args.slice(1) : args, cwd);

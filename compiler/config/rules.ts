@@ -124,6 +124,19 @@ function scale(c: Context, share: "emb" | "head" | "layer"): number {
   return 2 ** (base + { emb: rest > 1 ? 1 : 0, head: rest > 0 ? 1 : 0, layer: 0 }[share]);
 }
 
+// Every layer is spelled out later, so a slip of the finger must not fill the memory.
+const mostLayers = 100_000;
+
+function decoderLayers(c: Context): number {
+  const layers = c.get("base_num_decoder_layers") * scale(c, "layer");
+  if (layers <= mostLayers) return layers;
+  return misfit(
+    c,
+    ["base_num_decoder_layers"],
+    `${layers} layers are more than the ${mostLayers} q3c plans for`,
+  );
+}
+
 function mlpLayerTypes(c: Context): Derived["mlp_layer_types"] {
   const [dense, step] = [c.get("mlp_only_layers"), c.get("decoder_sparse_step")];
   return Array.from({ length: c.get("num_decoder_layers") }, (_, layer) =>
@@ -242,7 +255,7 @@ const derive: { readonly [K in keyof Derived]: (c: Context) => Derived[K] } = {
   num_kv_heads: (c) => c.get("base_num_kv_heads") * scale(c, "head"),
   mlp_dim: (c) => c.get("base_mlp_dim") * scale(c, "head"),
   moe_mlp_dim: (c) => (c.get("base_moe_mlp_dim") === -1 ? -1 : c.get("base_moe_mlp_dim") * scale(c, "head")),
-  num_decoder_layers: (c) => c.get("base_num_decoder_layers") * scale(c, "layer"),
+  num_decoder_layers: decoderLayers,
   mlp_layer_types: mlpLayerTypes,
   num_target_devices: targetDevices,
   devices_per_slice: (c) => c.get("num_target_devices") / c.get("num_slices"),

@@ -1,7 +1,10 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions are part of the subject.
 // What is said about configurations that cannot be read, whole.
 
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "@jest/globals";
+import fc from "fast-check";
 import { Q3Error } from "../../compiler/diag.ts";
 import { type ErrorCase, fixture } from "./fixture.ts";
 
@@ -206,4 +209,81 @@ test("configuration errors end with status 2, as in MaxText", () => {
     expect(error).toBeInstanceOf(Q3Error);
   }
   expect.assertions(2);
+});
+
+// Pieces that YAML, expressions and overrides are made of, in any order.
+const piece = fc.constantFrom(
+  ...[
+    "steps",
+    "layer_types",
+    "lora",
+    "base_config",
+    "model_name",
+    "run_name",
+    "a.yml",
+    "tiny",
+    "null",
+    "true",
+    "~",
+  ],
+  ...[
+    ":",
+    ": ",
+    "=",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "${",
+    "}",
+    "$${",
+    "'",
+    '"',
+    "\\",
+    "|",
+    ">",
+    "*x",
+    "&x",
+    "#",
+    "\t",
+    "!!set",
+    "?",
+  ],
+  ...[
+    "\n",
+    "\n  ",
+    " ",
+    ",",
+    "1",
+    "1e999",
+    "-",
+    "0x",
+    "**",
+    "//",
+    "if",
+    "else",
+    "not",
+    "in",
+    "é",
+    "\u0000",
+    "<<",
+    "%",
+  ],
+);
+const scrap = fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(""));
+
+test("whatever is written, the error is one of ours", () => {
+  const f = fixture();
+  fc.assert(
+    fc.property(scrap, scrap, scrap, (yaml, override, word) => {
+      writeFileSync(join(f.cwd, "a.yml"), yaml);
+      try {
+        f.load(["a.yml", override, `model_name=qwen3-next-tiny`, `log_period=${word}`], { M_RUN_NAME: word });
+      } catch (error) {
+        if (!(error instanceof Q3Error)) throw error;
+      }
+    }),
+    { numRuns: 150 },
+  );
 });

@@ -285,6 +285,15 @@ const cases: readonly ErrorCase[] = [
     ],
   },
   {
+    claim: "layers without end",
+    args: ["base", "decoder_block=qwen3_next", "base_num_decoder_layers=2000000000"],
+    says: [
+      "command line:1:25: misfit: 2000000000 layers are more than the 100000 q3c plans for",
+      "  base_num_decoder_layers=2000000000",
+      "                          ^^^^^^^^^^",
+    ],
+  },
+  {
     claim: "layer_types of another length",
     args: [...tiny, "layer_types=[full_attention]"],
     says: [
