@@ -1,21 +1,21 @@
 // How errors leave the command line: as text for people or as JSON for programs, with an exit code.
-import { type Diagnostic, lineAndColumn, Q3Error } from "../compiler/diag.ts";
+import { type Diagnostic, lineAndColumn, Q3Error, type Span } from "../compiler/diag.ts";
 import type { Io } from "./command.ts";
 
 const internalExit = 70;
 
-/** A diagnostic as JSON shows it. */
-export function diagnosticJson({
+/** Where a span starts, as JSON shows it. */
+export const placeJson = (at: Span) => ({ file: at.source.file, ...lineAndColumn(at.source, at.start) });
+
+const nowhere = { file: null, line: null, column: null };
+
+/** A diagnostic as JSON shows it; what it does not say is null. */
+export const diagnosticJson = ({ code, message, at, help }: Diagnostic) => ({
   code,
   message,
-  at,
-  help,
-}: Diagnostic): Readonly<Record<string, string | number | null>> {
-  const place = at
-    ? { file: at.source.file, ...lineAndColumn(at.source, at.start) }
-    : { file: null, line: null, column: null };
-  return { code, message, ...place, help: help ?? null };
-}
+  ...(at ? placeJson(at) : nowhere),
+  help: help ?? null,
+});
 
 /** Prints what was thrown and says the exit code: the error's own, or 70 for a bug of ours. */
 export function reportFailure(

@@ -26,7 +26,10 @@ export function generalHelp(commands: readonly Command[], columns: number): read
   );
   const pasted = "A MaxText command line can be pasted behind `q3c` as it is; its module says the command:";
   return [
-    `q3c ${version}: compiles and runs Qwen3-Next and its relatives from MaxText command lines`,
+    ...wrap(
+      `q3c ${version}: compiles and runs Qwen3-Next and its relatives from MaxText command lines`,
+      width,
+    ),
     "",
     "usage: q3c <command> [arguments] [--flags]",
     "",
@@ -47,7 +50,10 @@ export function generalHelp(commands: readonly Command[], columns: number): read
         ]),
     ...flagLines("flags of every command:", commonFlags, width),
     "",
-    "`q3c help <command>` says more about a command, `q3c explain <key>` about a configuration key.",
+    ...wrap(
+      "`q3c help <command>` says more about a command, `q3c explain <key>` about a configuration key.",
+      width,
+    ),
   ];
 }
 

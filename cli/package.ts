@@ -2,10 +2,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { invariant } from "../compiler/diag.ts";
 
 // Built, this file is one folder deeper than in the sources.
 function findRoot(folder: string): string {
-  return existsSync(join(folder, "package.json")) ? folder : findRoot(dirname(folder));
+  if (existsSync(join(folder, "package.json"))) return folder;
+  invariant(dirname(folder) !== folder, "q3c is not in its package");
+  return findRoot(dirname(folder));
 }
 
 const root = findRoot(dirname(fileURLToPath(import.meta.url)));

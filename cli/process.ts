@@ -66,4 +66,5 @@ export async function startProcess(
     );
   });
   process.exitCode = await main(args, io);
+  io.status("");
 }

@@ -1,0 +1,62 @@
+// Everything `q3c explain` knows: configuration keys, computed values and ops.
+import { derivedDocs, type ValueName } from "../compiler/config/derived.ts";
+import { explainKey } from "../compiler/config/explain.ts";
+import { declarationOf, isKey, keyNames, sections } from "../compiler/config/keys.ts";
+import type { Config } from "../compiler/config/load.ts";
+import { didYouMean, fail } from "../compiler/diag.ts";
+import { findOp, opNames } from "../compiler/ops/index.ts";
+import { opJson, opLines } from "./explain-op.ts";
+import { placeJson } from "./failure.ts";
+
+/** One meaning of a word, in both forms. A few words have two: `attention` is a key and an op. */
+export type Subject = { readonly lines: readonly string[]; readonly json: Readonly<Record<string, unknown>> };
+
+const computedNames = Object.keys(derivedDocs);
+/** Whether a word has a value in a configuration. */
+export const hasValue = (word: string): word is ValueName => isKey(word) || Object.hasOwn(derivedDocs, word);
+
+function currentJson(name: ValueName, config: Config | undefined): Readonly<Record<string, unknown>> {
+  if (!config) return {};
+  const { from, at } = config.origin(name);
+  return { value: config.values[name], from, at: at ? placeJson(at) : null };
+}
+
+function valueJson(name: ValueName): Readonly<Record<string, unknown>> {
+  if (!isKey(name))
+    return { kind: "computed", name, doc: `${derivedDocs[name as keyof typeof derivedDocs]}.` };
+  const { type, default: usual, doc, effect } = declarationOf(name);
+  return { kind: "key", name, type: type.name, default: usual, doc, effect };
+}
+
+/** The meanings of a word; values are those of the configuration, if there is one. */
+export function subjectsOf(word: string, config: Config | undefined): readonly Subject[] {
+  const op = findOp(word);
+  const subjects = [
+    ...(hasValue(word)
+      ? [
+          {
+            lines: explainKey(word, config).split("\n"),
+            json: { ...valueJson(word), ...currentJson(word, config) },
+          },
+        ]
+      : []),
+    ...(op ? [{ lines: opLines(op), json: opJson(op) }] : []),
+  ];
+  if (subjects.length > 0) return subjects;
+  const help =
+    didYouMean(word, [...keyNames, ...computedNames, ...opNames]) ?? "`q3c explain` lists all words";
+  return fail(
+    { code: "unknown-word", message: `\`${word}\` is no configuration key, computed value or op`, help },
+    2,
+  );
+}
+
+/** All words under their headings. */
+export const headings: readonly { readonly title: string; readonly words: readonly string[] }[] = [
+  ...sections.map(({ title, keys }) => ({ title: `Keys: ${title}`, words: Object.keys(keys) })),
+  { title: "Values computed from keys", words: computedNames },
+  { title: "Ops", words: opNames },
+];
+
+/** All words as JSON shows them. */
+export const wordsJson = { keys: keyNames, computed: computedNames, ops: opNames };

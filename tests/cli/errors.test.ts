@@ -1,0 +1,128 @@
+import { expect, test } from "@jest/globals";
+import { type Command, command } from "../../cli/command.ts";
+import { Q3Error } from "../../compiler/diag.ts";
+import { q3c } from "./support.ts";
+
+const source = { file: "tiny.yml", text: "steps: five\nwidth: 3\n" };
+const problems = [
+  {
+    code: "wrong-type",
+    message: "`steps` takes an integer",
+    at: { source, start: 7, end: 11 },
+    help: "write 5",
+  },
+  { code: "odd-width", message: "`width` is odd", at: { source, start: 19, end: 20 } },
+];
+
+const throwing = (name: string, thrown: unknown): Command =>
+  command({
+    name,
+    summary: "Fail.",
+    usage: name,
+    details: [],
+    flags: {},
+    async run() {
+      throw thrown;
+    },
+  });
+
+const table = [
+  throwing("one", new Q3Error(problems[0]!)),
+  throwing("two", new Q3Error(problems, 2)),
+  throwing("bug", new Error("internal: a region\nwithout a plan")),
+  throwing("text", "lost"),
+];
+
+test("an unknown command is exit 2, with the nearest one", async () => {
+  expect(await q3c(["docter"])).toMatchObject({
+    code: 2,
+    out: "",
+    err: "unknown-command: there is no command `docter`\nhelp: did you mean `doctor`?",
+  });
+  expect((await q3c(["help", "qqqqqqqq"])).err).toMatch(/help: `q3c --help` lists the commands$/);
+});
+
+test("diagnostics go to stderr with their own exit code", async () => {
+  const { code, out, err } = await q3c(["two"], { table });
+  expect([code, out]).toEqual([2, ""]);
+  expect(err).toBe(
+    [
+      "tiny.yml:1:8: wrong-type: `steps` takes an integer",
+      "  steps: five",
+      "         ^^^^",
+      "help: write 5",
+      "tiny.yml:2:8: odd-width: `width` is odd",
+      "  width: 3",
+      "         ^",
+    ].join("\n"),
+  );
+  expect((await q3c(["one"], { table })).code).toBe(1);
+});
+
+test("with --json each diagnostic is a line of JSON", async () => {
+  const { code, err } = await q3c(["two", "--json"], { table });
+  expect(code).toBe(2);
+  expect(err.split("\n").map((line) => JSON.parse(line))).toEqual([
+    {
+      error: {
+        code: "wrong-type",
+        message: "`steps` takes an integer",
+        file: "tiny.yml",
+        line: 1,
+        column: 8,
+        help: "write 5",
+      },
+    },
+    {
+      error: {
+        code: "odd-width",
+        message: "`width` is odd",
+        file: "tiny.yml",
+        line: 2,
+        column: 8,
+        help: null,
+      },
+    },
+  ]);
+  const unknown = await q3c(["--json", "docter"]);
+  expect(JSON.parse(unknown.err)).toEqual({
+    error: {
+      code: "unknown-command",
+      message: "there is no command `docter`",
+      file: null,
+      line: null,
+      column: null,
+      help: "did you mean `doctor`?",
+    },
+  });
+});
+
+test("anything else thrown is a bug of q3c, exit 70, with its stack only on demand", async () => {
+  const said = "internal: a region without a plan\nthis is a bug in q3c; rerun with --debug for the stack";
+  expect(await q3c(["bug"], { table })).toMatchObject({ code: 70, out: "", err: said });
+  const debugged = await q3c(["bug", "--debug"], { table });
+  expect(debugged.err).toMatch(/^internal: a region without a plan\n[\s\S]*errors\.test\.ts/);
+  expect((await q3c(["text"], { table })).err).toMatch(/^internal: lost\n/);
+  const json = await q3c(["bug", "--json"], { table });
+  expect(JSON.parse(json.err)).toMatchObject({
+    error: { code: "internal", message: "a region without a plan" },
+  });
+});
+
+test("a status line is gone before an error is printed", async () => {
+  expect((await q3c(["bug"], { table })).statuses).toEqual([""]);
+});
+
+test("modules of MaxText that q3c has no command for are refused as such", async () => {
+  const words = {
+    "maxtext.checkpoint_conversion.to_maxtext": "converts checkpoints",
+    "maxtext.inference.decode": "generates text",
+    "tests.assets.logits_generation.generate_hf_golden_logits": "writes the logits",
+  };
+  for (const [module, does] of Object.entries(words)) {
+    const { code, out, err } = await q3c(["JAX_PLATFORMS=cpu", "python3", "-m", module, "base.yml"]);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain(`no-command-yet: \`${module}\` ${does}`);
+    expect(err).toContain("q3c does not have this command yet");
+  }
+});
