@@ -30,7 +30,7 @@ export function processIo(): Io {
     isTerminal,
     env,
     cwd: process.cwd(),
-    columns: stdout.columns ?? stderr.columns ?? 80,
+    columns: stdout.columns || stderr.columns || 80,
   };
 }
 

@@ -19,6 +19,14 @@ test.each(commands.map(({ name }) => name))("the help of q3c %s", async (name) =
   expect(await q3c(["--help", name])).toMatchObject({ code: 0, out });
 });
 
+test("the module of a pasted line says the command, and both have the same help", async () => {
+  for (const { name, maxTextModules = [] } of commands)
+    for (const module of maxTextModules) {
+      const pasted = await q3c(["JAX_PLATFORMS=cpu", "python3", "-m", module, "base.yml", "--help"]);
+      expect(pasted).toEqual(await q3c([name, "--help"]));
+    }
+});
+
 test("help keeps to the width it has", async () => {
   for (const name of ["", ...commands.map((one) => one.name)]) {
     const { out } = await q3c(
