@@ -16,10 +16,11 @@ const gradientSaid: Readonly<Record<Gradient, string>> = {
   undefined: "Not differentiable.",
 };
 
-function executionSaid({ run, decompose }: OpDef): string {
-  if (!decompose) return "Primitive: every engine runs it as it is.";
-  return run
-    ? "Composite: made of simpler ops; the tfjs engine runs it as one."
+function executionSaid({ run, scalar, decompose }: OpDef): string {
+  const shape = scalar ? ", elementwise" : "";
+  if (!decompose) return `Primitive${shape}: every engine runs it as it is.`;
+  return run || scalar
+    ? `Composite${shape}: made of simpler ops; the tfjs engine runs it as one.`
     : "Composite: made of simpler ops, which the tfjs engine runs in its place.";
 }
 
@@ -43,5 +44,6 @@ export const opJson = (op: OpDef) => ({
   doc: op.doc,
   attrs: op.attrs,
   composite: op.decompose !== undefined,
+  elementwise: op.scalar !== undefined,
   gradient: gradientOf(op),
 });
