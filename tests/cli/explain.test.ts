@@ -18,7 +18,7 @@ test("words are explained", async () => {
     ["base_emb_dim", ...qwen],
     ["emb_dim", ...qwen],
     ["scan"],
-    ["silu"],
+    ["add"],
     ["iota"],
     ["matmul_precision"],
     ["reduce_max"],
