@@ -147,6 +147,13 @@ const converted = (dtypeOf: (frame: Frame) => DType): Form => (frame, call) => {
   return [frame.build(call.at, [x], () => frame.context.builder.k.convert(x, dtypeOf(frame)))];
 };
 
+/** `cast(x, y)`: x in the dtype of y. */
+const cast: Form = (frame, call) => {
+  arityOf(call, 2, []);
+  const [x, like] = [frame.tensor(argument(call, 0)), frame.tensor(argument(call, 1))];
+  return [frame.build(call.at, [x], () => frame.context.builder.k.convert(x, like.type.dtype))];
+};
+
 /** `zeros([dims])` in f32. */
 const zeros: Form = (frame, call) => {
   arityOf(call, 1, []);
@@ -194,6 +201,7 @@ export const forms: Readonly<Partial<Record<string, Form>>> = {
   sum: reduced(false),
   mean: reduced(true),
   zeros,
+  cast,
   one_hot: oneHot,
   bincount,
   transpose,

@@ -49,7 +49,8 @@ const attention: OpDef<{ scale: number; causal: boolean }> = {
     const mixed = k.dot(weights, k.reshape(vt, [b, kv, keys, at(vDims, 3)]), { contract: [[4], [2]], batch: [[0, 1], [0, 1]] });
     return [k.reshape(k.transpose(mixed, [0, 3, 1, 2, 4]), [b, s, h, at(vDims, 3)])];
   },
-  flops: (ins) => 4 * elements(at(ins, 0)) * dimAt(at(ins, 1), 1).size,
+  /** A causal mask halves the work that counts, as MaxText counts it. */
+  flops: (ins, _outs, { causal }) => (causal ? 2 : 4) * elements(at(ins, 0)) * dimAt(at(ins, 1), 1).size,
 };
 
 const rotaryEmbedding: OpDef<{ theta: number; rotary_dim: number }> = {

@@ -1,0 +1,54 @@
+// q3c run: trains what a configuration describes.
+import { setImmediate as breathe } from "node:timers/promises";
+import type { Command } from "./command.ts";
+import { printWarnings, readConfig } from "./config.ts";
+import { showProgress } from "./progress.ts";
+
+export const run: Command = {
+  name: "run",
+  aliases: ["train"],
+  summary: "Train: pre-training or fine-tuning as a configuration says.",
+  usage: "run <config.yml | base> [key=value ...]",
+  details: [
+    "Takes MaxText's configuration files and overrides. Data: dataset_type=text with dataset_path (files, folders or patterns), or dataset_type=synthetic.",
+    "Starts from load_parameters_path, from the folder that model_name names, or from new weights. At the end the model is saved under base_output_directory/run_name/checkpoints/<steps> as transformers opens it (enable_checkpointing=false saves nothing), and sample_prompt is continued greedily.",
+    "With --json each step is one JSON object a line.",
+  ],
+  flags: {},
+  maxTextModules: ["maxtext.trainers.pre_train.train", "MaxText.train"],
+  async run({ args, flags, io }) {
+    const config = await readConfig(args, io);
+    printWarnings(config, io, flags.json);
+    const { openEngine } = await import("../runtime/engines/open.ts");
+    const { train } = await import("../runtime/train/train.ts");
+    const engine = await openEngine(config);
+    const progress = showProgress(io, { label: "step", elsewhere: "quiet" });
+    const print = (kind: string, body: object, lines: readonly string[]): void => {
+      if (flags.json) io.out(JSON.stringify({ kind, ...body }));
+      else for (const line of lines) io.out(line);
+    };
+    await train(config, engine, {
+      cwd: io.cwd,
+      breathe: () => breathe(),
+      on(event) {
+        const { kind, ...body } = event;
+        switch (event.kind) {
+          case "start":
+            print(kind, body, event.lines);
+            return;
+          case "step":
+            print(kind, { step: event.step, ...event.scalars }, [event.line]);
+            progress(event.step + 1, event.of, `loss ${(event.scalars["learning/loss"] ?? Number.NaN).toFixed(3)}`);
+            return;
+          case "saved":
+            print(kind, body, [`saved: ${event.directory}`]);
+            return;
+          case "sample":
+            print(kind, body, [`Input \`${event.prompt}\` -> \`${event.text}\``]);
+            return;
+        }
+      },
+    });
+    return 0;
+  },
+};

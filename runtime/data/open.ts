@@ -1,0 +1,47 @@
+// The dataset and tokenizer that a configuration names.
+import type { Config } from "../../compiler/config/load.ts";
+import { fail } from "../../compiler/diag.ts";
+import { openTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Dataset } from "./dataset.ts";
+import { syntheticDataset } from "./synthetic.ts";
+import { textDataset } from "./text.ts";
+
+/** Opens the configuration's tokenizer; an error about the path points at its key. */
+export const tokenizerOf = ({ values }: Config, cwd: string): Tokenizer =>
+  openTokenizer({ type: values.tokenizer_type, path: values.tokenizer_path ?? "", cwd });
+
+/** Micro batches for training: rows of one step are `gradient_accumulation_steps` batches. */
+export function openDataset(config: Config, tokenizer: () => Tokenizer, cwd: string): Dataset {
+  const { values } = config;
+  const shape = { length: values.max_target_length, rows: values.micro_batch_size_to_train_on };
+  switch (values.dataset_type) {
+    case "synthetic":
+      return syntheticDataset({ ...shape, vocabSize: values.vocab_size, seed: values.data_shuffle_seed });
+    case "text": {
+      const files = values.dataset_path.split(",").filter((path) => path !== "");
+      if (files.length === 0)
+        fail({ code: "data-file-missing", message: "dataset_type=text needs dataset_path: files, folders or patterns, separated by commas", at: config.spanOf("dataset_type") }, 2);
+      const options = {
+        ...shape,
+        files,
+        cwd,
+        shuffle: values.enable_data_shuffling,
+        seed: values.data_shuffle_seed,
+        vocabSize: values.vocab_size,
+        addBos: values.add_bos,
+        addEos: values.add_eos,
+      };
+      return textDataset(options, tokenizer());
+    }
+    default:
+      return fail(
+        {
+          code: "dataset-unsupported",
+          message: `dataset_type=${values.dataset_type} is not supported by q3c`,
+          at: config.spanOf("dataset_type"),
+          help: "use dataset_type=text with dataset_path, or dataset_type=synthetic",
+        },
+        2,
+      );
+  }
+}

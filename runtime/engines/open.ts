@@ -1,0 +1,20 @@
+// The engine a configuration asks for.
+import type { Config } from "../../compiler/config/load.ts";
+import { fail } from "../../compiler/diag.ts";
+import type { Engine } from "./engine.ts";
+import { startTfjsEngine } from "./tfjs/engine.ts";
+
+/** Starts the configuration's engine; `auto` is the best one there is. */
+export async function openEngine(config: Config): Promise<Engine> {
+  const { engine } = config.values;
+  if (engine === "auto" || engine === "tfjs") return startTfjsEngine();
+  return fail(
+    {
+      code: "engine-missing",
+      message: `q3c has no ${engine} engine yet`,
+      at: config.spanOf("engine"),
+      help: "use engine=auto or engine=tfjs",
+    },
+    2,
+  );
+}
