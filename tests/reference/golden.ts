@@ -1,0 +1,111 @@
+// A golden: what Hugging Face transformers computed for one small model, as tests/oracles/hf_golden.py writes it.
+import { existsSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { ParamDecl } from "../../compiler/arch/param.ts";
+import { type Config, loadConfig } from "../../compiler/config/load.ts";
+import { namesOf, toHuggingFace, type Weights } from "../../runtime/checkpoint/hugging-face.ts";
+import { rearrange } from "../../runtime/checkpoint/rearrange.ts";
+import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
+import type { Batch } from "../../runtime/data/dataset.ts";
+
+export type LogitsRecord = { readonly tokens: number[]; readonly logits: Float64Array };
+export type TrainRecord = {
+  readonly batches: number[][][];
+  readonly order: number[];
+  readonly curve: { loss: number; grad_norm: number }[];
+};
+
+export const readLogits = (dir: string): LogitsRecord[] =>
+  readFileSync(join(dir, "logits.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { tokens: number[]; logits: number[][] })
+    .map(({ tokens, logits }) => ({ tokens, logits: Float64Array.from(logits.flat()) }));
+
+export const readTrain = (dir: string): TrainRecord =>
+  JSON.parse(readFileSync(join(dir, "train.json"), "utf8")) as TrainRecord;
+
+export const readGreedy = (dir: string): { prompt: number[]; greedy: number[] } =>
+  JSON.parse(readFileSync(join(dir, "greedy.json"), "utf8")) as { prompt: number[]; greedy: number[] };
+
+/** The golden's model with its training run's settings, and overrides. */
+export function configOf(dir: string, ...overrides: string[]): Config {
+  const { batches, curve } = readTrain(dir);
+  const args = [
+    "base",
+    `model_name=${dir}`,
+    "base_output_directory=unused",
+    `per_device_batch_size=${batches[0]!.length}`,
+    `max_target_length=${batches[0]![0]!.length}`,
+    "learning_rate=1e-3",
+    "warmup_steps_fraction=0",
+    "learning_rate_final_fraction=1",
+    `steps=${curve.length}`,
+    ...overrides,
+  ];
+  return loadConfig(args, { env: {}, cwd: process.cwd(), modelsDir: resolve("models") });
+}
+
+/** Rows of tokens, each the target of the one before it; the last position of a row predicts nothing. */
+export function batchOf(rows: number[][]): Batch {
+  const length = rows[0]!.length;
+  return {
+    rows: rows.length,
+    length,
+    inputs: Int32Array.from(rows.flat()),
+    targets: Int32Array.from(rows.flatMap((row) => [...row.slice(1), 0])),
+    weights: Float32Array.from(rows.flatMap((row) => row.map((_, i) => (i < length - 1 ? 1 : 0)))),
+  };
+}
+
+/** ‖a - b‖ / ‖b‖ */
+export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    norm += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+export type GradientError = { readonly name: string; readonly relative: number; readonly size: number };
+
+/** How far each gradient is from the golden's, compared in the golden's own layout (experts fused). */
+export function gradientErrors(dir: string, params: readonly ParamDecl[], gradients: Weights): GradientError[] {
+  const golden = openSafetensors(join(dir, "grads.safetensors"));
+  const norm = (x: Float32Array) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0));
+  const total = Math.sqrt([...golden.entries.keys()].reduce((sum, name) => sum + norm(golden.read(name)) ** 2, 0));
+  const errors = params.flatMap((param): GradientError[] => {
+    const gradient = gradients.get(param.path)!;
+    const origin = param.origins.find((each) => golden.entries.has(namesOf(each)[0]!))!;
+    const name = namesOf(origin)[0]!;
+    const expected = golden.read(name);
+    if (origin === param.origins[0]) {
+      const [ours] = toHuggingFace(param, gradient);
+      return [{ name, relative: relativeError(ours!.data, expected), size: norm(expected) / total }];
+    }
+    const ours = rearrange(gradient, param.dims.flat(), origin.dims.flat());
+    const theirs = partOf(expected, origin.dims[0]![0]!.size, origin.part);
+    return [{ name: `${name}#${origin.part?.index ?? 0}`, relative: relativeError(ours, theirs), size: norm(theirs) / total }];
+  });
+  golden.close();
+  return errors;
+}
+
+function partOf(data: Float32Array, experts: number, part: { index: number; count: number } | undefined): Float32Array {
+  if (!part) return data;
+  const inner = data.length / (experts * part.count);
+  const pieces = Array.from({ length: experts }, (_, e) => {
+    const start = (e * part.count + part.index) * inner;
+    return data.subarray(start, start + inner);
+  });
+  return Float32Array.from(pieces.flatMap((piece) => [...piece]));
+}
+
+/** Golden directories: the committed ones, and those of a colon-separated list in Q3C_GOLDENS. */
+export function goldenDirectories(): string[] {
+  const extra = (process.env["Q3C_GOLDENS"] ?? "").split(":").filter((dir) => dir !== "");
+  const all = ["tests/goldens/random-a", "tests/goldens/random-b", "tests/goldens/qwen3-dense", ...extra];
+  for (const dir of all) if (!existsSync(join(dir, "train.json"))) throw new Error(`${dir} is no golden`);
+  return all;
+}
