@@ -145,7 +145,7 @@ function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T
   const U = k.reshape(k.slice(solved, 4, 0, width), k.dimsOf(V));
   const W = k.reshape(k.slice(solved, 4, width, at(k.dimsOf(solved), 4).size), k.dimsOf(Kc));
   const scores = k.mul(k.matmul(Q, k.swapLast(keyed(Kc))), decay);
-  const last = k.slice(G, 3, size - 1, size);
+  const last = k.reshape(k.slice(G, 3, size - 1, size), replaceAt(gDims, 3, dim("_", 1)));
   const kDecayed = k.mul(Kc, column(k.exp(k.sub(last, G))));
 
   const xs = [U, W, k.mul(Q, column(k.exp(G))), scores, k.swapLast(kDecayed), column(k.exp(last))];

@@ -76,6 +76,22 @@ function matmul3(tf: Tfjs, a: Tensor, b: Tensor, batch: number, m: number, k: nu
   return at([product], 0) as Tensor;
 }
 
+/** The depth × width of the matrix that a buffer was first the right side of. */
+const packedAs = new WeakMap<object, string>();
+
+/**
+ * tfjs-wasm keeps a right side packed by its buffer, whatever shape it has later, and then writes past the result: a
+ * buffer that comes back as another matrix (reshapes share one) is copied.
+ */
+function unpacked(x: Tensor, depth: number, width: number, { onHost }: RunContext): Tensor {
+  const shape = `${depth}x${width}`;
+  const known = packedAs.get(x.dataId) ?? shape;
+  packedAs.set(x.dataId, known);
+  if (known === shape) return x;
+  const type = tensor("f32", x.shape.map((size) => dim("_", size)));
+  return at(onHost([x], [type], ([from], [to]) => (at([to], 0) as NumberArray).set(at([from], 0) as NumberArray)), 0);
+}
+
 /** The operand with its axes in another order, as one matrix per batch. */
 function arranged(tf: Tfjs, x: Tensor, order: readonly number[], shape: readonly number[], { onHost }: RunContext): Tensor {
   if (order.every((axis, i) => axis === i)) return tf.reshape(x, [...shape]);
@@ -123,7 +139,7 @@ export const dotGeneral: OpDef<DotAttrs> = {
     const [batch, m, n, depth] = [size(a, attrs.lhs_batch), size(a, aFree), size(b, bFree), size(a, attrs.lhs_contracting)];
     const left = arranged(tf, a, [...attrs.lhs_batch, ...aFree, ...attrs.lhs_contracting], [batch, m, depth], cx);
     const right = arranged(tf, b, [...attrs.rhs_batch, ...attrs.rhs_contracting, ...bFree], [batch, depth, n], cx);
-    return tf.reshape(matmul3(tf, left, right, batch, m, depth, n, cx), at(cx.outs, 0).dims.map((d) => d.size));
+    return tf.reshape(matmul3(tf, left, unpacked(right, depth, n, cx), batch, m, depth, n, cx), at(cx.outs, 0).dims.map((d) => d.size));
   },
   flops(ins, outs, attrs) {
     const contracted = attrs.lhs_contracting.map((axis) => dimAt(at(ins, 0), axis));
