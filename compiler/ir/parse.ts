@@ -139,9 +139,10 @@ class ModuleParser extends EmbeddedActionsParser {
 }
 
 function readNumber(image: string): number {
-  const body = image.replace("-", "");
+  const isNegative = image.startsWith("-");
+  const body = isNegative ? image.slice(1) : image;
   const size = body === "inf" ? Number.POSITIVE_INFINITY : body === "nan" ? Number.NaN : Number(body);
-  return image.startsWith("-") ? -size : size;
+  return isNegative ? -size : size;
 }
 /** During chevrotain's self-analysis images are made up, so a string that is none must not throw. */
 const readString = (image: string): string => (image.startsWith('"') ? (JSON.parse(image) as string) : image);

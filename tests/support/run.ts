@@ -46,4 +46,4 @@ export function distance(found: ArrayLike<number>, wanted: ArrayLike<number>, fl
   return worst / scale;
 }
 
-export const isFinite = (x: ArrayLike<number>): boolean => Array.from(x).every(Number.isFinite);
+export const areFinite = (x: ArrayLike<number>): boolean => Array.from(x).every(Number.isFinite);
