@@ -3,6 +3,7 @@
 import { dim, dimAt, elements, formatDims, range, rankOf, replaceAt, tensor } from "../ir/shape.ts";
 import type { Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
+import type { NumberArray } from "./loops.ts";
 import type { OpDef } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
 
@@ -31,8 +32,9 @@ const causalConv1d: OpDef = {
 };
 
 /** Row by row: x_i = b_i - sum_{j<i} l_ij x_j, or from the last row up for the transpose. */
-function solveUnit(l: Float32Array, b: Float32Array, c: number, n: number, isTranspose: boolean): Float32Array {
-  const x = Float32Array.from(b);
+function solveUnit(l: NumberArray, b: NumberArray, c: number, n: number, isTranspose: boolean): Float64Array {
+  // In double precision: errors of early rows run through all later ones.
+  const x = Float64Array.from(b);
   const batches = b.length / (c * n);
   for (let batch = 0; batch < batches; batch++) {
     const [lAt, xAt] = [batch * c * c, batch * c * n];
@@ -43,7 +45,7 @@ function solveUnit(l: Float32Array, b: Float32Array, c: number, n: number, isTra
         const factor = (isTranspose ? l[lAt + j * c + i] : l[lAt + i * c + j]) ?? 0;
         if (factor === 0) continue;
         const [to, from] = [xAt + i * n, xAt + j * n];
-        for (let col = 0; col < n; col++) x[to + col] = (x[to + col] ?? 0) - factor * (x[from + col] ?? 0);
+        for (let col = 0; col < n; col++) x[to + col] = (x[to + col] as number) - factor * (x[from + col] as number);
       }
     }
   }
@@ -69,12 +71,51 @@ const triangularSolve: OpDef<{ transpose: boolean }> = {
     const dl = strictlyLower(k, k.neg(k.reshape(outer, k.dimsOf(l))));
     return [dl, db];
   },
-  run(tf, ins, { transpose }) {
-    const [l, b] = [at(ins, 0), at(ins, 1)];
-    const [c, n] = [at(b.shape, b.rank - 2), at(b.shape, b.rank - 1)];
-    return tf.tensor(solveUnit(l.dataSync() as Float32Array, b.dataSync() as Float32Array, c, n, transpose), b.shape);
+  run(_tf, ins, { transpose }, { onHost, outs }) {
+    const { shape } = at(ins, 1);
+    const [c, n] = [at(shape, shape.length - 2), at(shape, shape.length - 1)];
+    return onHost(ins, outs, (xs, ys) => at(ys, 0).set(solveUnit(at(xs, 0), at(xs, 1), c, n, transpose)));
   },
   flops: (ins) => elements(at(ins, 1)) * dimAt(at(ins, 0), rankOf(at(ins, 0)) - 1).size,
+};
+
+/** sums[i][j] = x[j+1] + … + x[i] for j ≤ i, from running sums in double precision. */
+function segmentSums(x: NumberArray, out: NumberArray, c: number): void {
+  const running = new Float64Array(c);
+  for (let row = 0; row < x.length / c; row++) {
+    let sum = 0;
+    for (let i = 0; i < c; i++) {
+      sum += x[row * c + i] as number;
+      running[i] = sum;
+    }
+    for (let i = 0; i < c; i++) {
+      const to = (row * c + i) * c;
+      for (let j = 0; j < c; j++) out[to + j] = j <= i ? (running[i] as number) - (running[j] as number) : Number.NEGATIVE_INFINITY;
+    }
+  }
+}
+
+const segmentSum: OpDef<{ label: string }> = {
+  name: "segment_sum",
+  doc: "x [.., c] → [.., c, c]: the sum after j up to i, -inf where j > i. Differences of f32 running sums would lose digits.",
+  attrs: { label: "string" },
+  infer(ins, { label }) {
+    expectArity("segment_sum", ins, 1);
+    const x = at(ins, 0);
+    if (rankOf(x) < 1) broken("segment_sum", "takes at least one dim");
+    return [tensor(x.dtype, [...x.dims, dim(label, dimAt(x, rankOf(x) - 1).size)])];
+  },
+  vjp(k, { dy }) {
+    const rank = k.dimsOf(dy(0)).length;
+    const g = k.select(lowerMask(k, dy(0), "GE"), dy(0), k.scalar(0, dy(0)));
+    const dims = k.dimsOf(dy(0)).slice(0, -1);
+    const difference = k.sub(k.sum(g, [rank - 1]), k.reshape(k.sum(g, [rank - 2]), dims));
+    return [k.cumsum(difference, rank - 2, true)];
+  },
+  run(_tf, ins, _attrs, { onHost, outs }) {
+    const { shape } = at(ins, 0);
+    return onHost(ins, outs, (xs, ys) => segmentSums(at(xs, 0), at(ys, 0), at(shape, shape.length - 1)));
+  },
 };
 
 /** A mask over the last two axes of x (square): row ≥ column, or row > column. */
@@ -128,15 +169,13 @@ function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T
     return k.transpose(k.reshape(padded, [b, chunks, inner, h, ...rest]), [1, 0, 3, 2, ...tail]);
   };
   const [Q, Kc, V, B] = [q, key, v, beta].map(split) as [T, T, T, T];
-  const G = k.cumsum(split(g), 3);
-  const gDims = k.dimsOf(G);
+  const splitG = split(g);
+  const G = k.cumsum(splitG, 3);
   const column = (x: T): T => k.reshape(x, [...k.dimsOf(x), dim("_", 1)]);
-  const row = k.reshape(G, [...gDims.slice(0, 3), dim("_", 1), other]);
   const keyed = (x: T): T => k.reshape(x, replaceAt(k.dimsOf(x), 3, other));
 
-  // Mask before exp: exp of a masked difference could overflow, and inf * 0 would be nan in the backward.
-  const difference = k.sub(column(G), row);
-  const decay = k.exp(k.select(lowerMask(k, difference, "GE"), difference, k.scalar(-1e30, difference)));
+  // Only differences of log decays are ever raised: factors e^{G_i}·e^{-G_j} would overflow.
+  const decay = k.exp(k.one("segment_sum", [splitG], { label: other.label }));
   const rated = k.mul(Kc, column(B));
   const interaction = strictlyLower(k, k.mul(k.matmul(rated, k.swapLast(keyed(Kc))), decay));
   const width = at(k.dimsOf(V), 4).size;
@@ -145,8 +184,9 @@ function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T
   const U = k.reshape(k.slice(solved, 4, 0, width), k.dimsOf(V));
   const W = k.reshape(k.slice(solved, 4, width, at(k.dimsOf(solved), 4).size), k.dimsOf(Kc));
   const scores = k.mul(k.matmul(Q, k.swapLast(keyed(Kc))), decay);
-  const last = k.reshape(k.slice(G, 3, size - 1, size), replaceAt(gDims, 3, dim("_", 1)));
-  const kDecayed = k.mul(Kc, column(k.exp(k.sub(last, G))));
+  const last = k.reshape(k.slice(G, 3, size - 1, size), replaceAt(k.dimsOf(G), 3, dim("_", 1)));
+  const toEnd = k.reshape(k.slice(decay, 3, size - 1, size), k.dimsOf(G));
+  const kDecayed = k.mul(Kc, column(toEnd));
 
   const xs = [U, W, k.mul(Q, column(k.exp(G))), scores, k.swapLast(kDecayed), column(k.exp(last))];
   const { carries, ys } = k.scan({ carries: [state], xs, consts: [], length: count, label: "chunk" }, (carry, step) => {
@@ -205,4 +245,4 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
   flops: (ins) => 8 * elements(at(ins, 2)) * dimAt(at(ins, 1), 3).size,
 };
 
-export const deltaRuleOps: readonly OpDef[] = [causalConv1d, triangularSolve, gatedDeltaRule];
+export const deltaRuleOps: readonly OpDef[] = [causalConv1d, segmentSum, triangularSolve, gatedDeltaRule];
