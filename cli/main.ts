@@ -5,11 +5,12 @@ import { runLine } from "./dispatch.ts";
 import { run } from "./run.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { checkLogits } from "./check-logits.ts";
 import { compile } from "./compile.ts";
 import { isEntry, startProcess } from "./process.ts";
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [run, compile, explain, doctor];
+export const commands: readonly Command[] = [run, compile, checkLogits, explain, doctor];
 
 /** Runs a command line and gives its exit code. */
 export const main = (args: readonly string[], io: Io): Promise<number> => runLine(commands, args, io);
