@@ -1,9 +1,9 @@
 // Softmax attention and rotary positions.
-import { dim, dimAt, elements, formatDims, rankOf, tensor } from "../ir/shape.ts";
+import { dim, dimAt, elements, rankOf, tensor } from "../ir/shape.ts";
 import type { Dim } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats } from "./op.ts";
 
 /** Large and finite, so that a masked score minus the row's maximum is never nan. */
 const MASKED = -1e30;
@@ -28,8 +28,9 @@ const attention: OpDef<{ scale: number; causal: boolean }> = {
     if ([q, k, v].some((x) => rankOf(x) !== 4)) broken("attention", "q, k and v have four dims");
     const [heads, kvHeads] = [dimAt(q, 2).size, dimAt(k, 2).size];
     if (heads % kvHeads !== 0) broken("attention", `${heads} query heads are no multiple of ${kvHeads} key heads`);
-    if (dimAt(q, 3).size !== dimAt(k, 3).size || dimAt(k, 1).size !== dimAt(v, 1).size || kvHeads !== dimAt(v, 2).size)
-      broken("attention", `q [${formatDims(q.dims)}], k [${formatDims(k.dims)}] and v [${formatDims(v.dims)}] do not fit`);
+    expectFloats("attention", q, k, v);
+    expectDims("attention", "k is", k.dims, [dimAt(q, 0), dimAt(k, 1), dimAt(k, 2), dimAt(q, 3)]);
+    expectDims("attention", "v is", v.dims, [...k.dims.slice(0, 3), dimAt(v, 3)]);
     return [tensor(q.dtype, [...q.dims.slice(0, 3), dimAt(v, 3)])];
   },
   decompose(k, ins, { scale, causal }) {
@@ -61,6 +62,8 @@ const rotaryEmbedding: OpDef<{ theta: number; rotary_dim: number }> = {
     expectArity("rotary_embedding", ins, 2);
     const [x, positions] = [at(ins, 0), at(ins, 1)];
     if (rankOf(x) !== 4 || rankOf(positions) !== 2) broken("rotary_embedding", "takes [b, s, h, d] and positions [b, s]");
+    expectFloats("rotary_embedding", x);
+    expectDims("rotary_embedding", "positions are", positions.dims, x.dims.slice(0, 2));
     const width = dimAt(x, 3).size;
     if (rotary_dim % 2 !== 0 || rotary_dim < 2 || rotary_dim > width)
       broken("rotary_embedding", `rotary_dim is even and at most ${width}, got ${rotary_dim}`);

@@ -5,7 +5,7 @@ import type { Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats, expectLabel } from "./op.ts";
 
 const causalConv1d: OpDef = {
   name: "causal_conv1d",
@@ -16,6 +16,8 @@ const causalConv1d: OpDef = {
     const [x, w] = [at(ins, 0), at(ins, 1)];
     if (rankOf(x) !== 3 || rankOf(w) !== 2 || dimAt(x, 2).size !== dimAt(w, 1).size)
       broken("causal_conv1d", `takes [b, t, c] and [width, c], got [${formatDims(x.dims)}] and [${formatDims(w.dims)}]`);
+    expectFloats("causal_conv1d", x, w);
+    expectDims("causal_conv1d", "the kernel is", w.dims, [dimAt(w, 0), dimAt(x, 2)]);
     return [x];
   },
   decompose(k, ins) {
@@ -60,8 +62,10 @@ const triangularSolve: OpDef<{ transpose: boolean }> = {
     expectArity("triangular_solve", ins, 2);
     const [l, b] = [at(ins, 0), at(ins, 1)];
     const rank = rankOf(b);
-    if (rankOf(l) !== rank || dimAt(l, rank - 1).size !== dimAt(l, rank - 2).size || dimAt(l, rank - 1).size !== dimAt(b, rank - 2).size)
+    expectFloats("triangular_solve", l, b);
+    if (rank < 2 || rankOf(l) !== rank || dimAt(l, rank - 1).size !== dimAt(l, rank - 2).size || dimAt(l, rank - 1).size !== dimAt(b, rank - 2).size)
       broken("triangular_solve", `takes [.., c, c] and [.., c, n], got [${formatDims(l.dims)}] and [${formatDims(b.dims)}]`);
+    expectDims("triangular_solve", "l begins as", l.dims.slice(0, -2), b.dims.slice(0, -2));
     return [b];
   },
   vjp(k, { dy, ins, outs, attrs: { transpose } }) {
@@ -103,6 +107,8 @@ const segmentSum: OpDef<{ label: string }> = {
     expectArity("segment_sum", ins, 1);
     const x = at(ins, 0);
     if (rankOf(x) < 1) broken("segment_sum", "takes at least one dim");
+    expectFloats("segment_sum", x);
+    expectLabel("segment_sum", label);
     return [tensor(x.dtype, [...x.dims, dim(label, dimAt(x, rankOf(x) - 1).size)])];
   },
   vjp(k, { dy }) {
@@ -211,16 +217,16 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
   infer(ins, { chunk_size }) {
     expectArity("gated_delta_rule", ins, 6);
     const [q, k, v, g, beta, state] = ins as readonly [TensorType, TensorType, TensorType, TensorType, TensorType, TensorType];
+    for (const x of ins) expectFloats("gated_delta_rule", x);
+    for (const x of [q, k, v]) if (rankOf(x) !== 4) broken("gated_delta_rule", `q, k and v have four dims, got [${formatDims(x.dims)}]`);
     const [heads, valueHeads] = [dimAt(k, 2).size, dimAt(v, 2).size];
     if (valueHeads % heads !== 0) broken("gated_delta_rule", `${valueHeads} value heads are no multiple of ${heads} key heads`);
     if (chunk_size < 0) broken("gated_delta_rule", `chunk_size is zero or more, got ${chunk_size}`);
-    if (elements(q) !== elements(k)) broken("gated_delta_rule", "q and k differ in shape");
-    for (const gate of [g, beta])
-      if (rankOf(gate) !== 3 || dimAt(gate, 2).size !== valueHeads)
-        broken("gated_delta_rule", `gates are [b, t, ${valueHeads}], got [${formatDims(gate.dims)}]`);
-    const expected = [dimAt(v, 0).size, valueHeads, dimAt(k, 3).size, dimAt(v, 3).size];
-    if (state.dtype !== "f32" || expected.some((size, i) => size !== dimAt(state, i).size))
-      broken("gated_delta_rule", `the state is f32 [${expected}], got ${state.dtype} [${formatDims(state.dims)}]`);
+    expectDims("gated_delta_rule", "q has k's dims", q.dims, k.dims);
+    expectDims("gated_delta_rule", "k begins as", k.dims.slice(0, 2), v.dims.slice(0, 2));
+    for (const gate of [g, beta]) expectDims("gated_delta_rule", "gates are", gate.dims, v.dims.slice(0, 3));
+    if (state.dtype !== "f32") broken("gated_delta_rule", `the state is f32, got ${state.dtype}`);
+    expectDims("gated_delta_rule", "the state is", state.dims, [dimAt(v, 0), dimAt(v, 2), dimAt(k, 3), dimAt(v, 3)]);
     return [v, state];
   },
   decompose(k, ins, { chunk_size }) {

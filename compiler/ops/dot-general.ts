@@ -5,7 +5,7 @@ import type { K } from "./k.ts";
 import { copy, type NumberArray, rowMajor } from "./loops.ts";
 import { multiply } from "./matmul.ts";
 import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectAxes, expectFloats } from "./op.ts";
 
 type DotAttrs = {
   lhs_contracting: readonly number[];
@@ -111,7 +111,9 @@ export const dotGeneral: OpDef<DotAttrs> = {
   infer(ins, attrs) {
     expectArity("dot_general", ins, 2);
     const [a, b] = [at(ins, 0), at(ins, 1)];
-    if (a.dtype !== b.dtype) broken("dot_general", `dtypes differ: ${a.dtype} and ${b.dtype}`);
+    expectFloats("dot_general", a, b);
+    expectAxes("dot_general", a, [...attrs.lhs_batch, ...attrs.lhs_contracting]);
+    expectAxes("dot_general", b, [...attrs.rhs_batch, ...attrs.rhs_contracting]);
     pairedDims("contracting", a, b, attrs.lhs_contracting, attrs.rhs_contracting);
     const batch = pairedDims("batch", a, b, attrs.lhs_batch, attrs.rhs_batch);
     const left = freeAxes(rankOf(a), attrs.lhs_batch, attrs.lhs_contracting).map((axis) => dimAt(a, axis));

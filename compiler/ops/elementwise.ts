@@ -151,7 +151,7 @@ const compare: OpDef<{ direction: string }> = {
   infer(ins, { direction }) {
     expectArity("compare", ins, 2);
     const [a, b] = [at(ins, 0), at(ins, 1)];
-    if (!(direction in relations))
+    if (!Object.hasOwn(relations, direction))
       broken("compare", `direction is one of ${Object.keys(relations).join(" ")}, got ${direction}`);
     if (a.dtype !== b.dtype) broken("compare", `dtypes differ: ${a.dtype} and ${b.dtype}`);
     return [tensor("bool", broadcastDims("compare", a.dims, b.dims))];

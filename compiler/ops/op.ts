@@ -1,7 +1,9 @@
 // The record that holds everything known about an op. Shared code asks the record; it never asks for a name.
 import type * as tfjs from "@tensorflow/tfjs-core";
 import { fail } from "../diag.ts";
-import type { Attr, Attrs, Block, TensorType } from "../ir/types.ts";
+import { isFloat } from "../dtype.ts";
+import { formatDims, formatType, joinLabels, rankOf } from "../ir/shape.ts";
+import type { Attr, Attrs, Block, Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 
@@ -76,6 +78,31 @@ export function at<X>(items: readonly X[], index: number): X {
 
 export function expectArity(op: string, ins: readonly unknown[], count: number): void {
   if (ins.length !== count) broken(op, `takes ${count} operand${count === 1 ? "" : "s"}, got ${ins.length}`);
+}
+
+/** Axes of x, each at most once. */
+export function expectAxes(op: string, x: TensorType, axes: readonly number[]): void {
+  if (axes.some((axis) => axis < 0 || axis >= rankOf(x)) || new Set(axes).size !== axes.length)
+    broken(op, `axes [${axes}] of [${formatDims(x.dims)}]`);
+}
+
+/** Floats, all of one dtype. */
+export function expectFloats(op: string, ...xs: readonly TensorType[]): void {
+  for (const x of xs) {
+    if (!isFloat(x.dtype)) broken(op, `takes floats, got ${formatType(x)}`);
+    if (x.dtype !== xs[0]?.dtype) broken(op, `dtypes differ: ${xs[0]?.dtype} and ${x.dtype}`);
+  }
+}
+
+/** Dims equal in size and, where both have a name, in name. */
+export function expectDims(op: string, what: string, found: readonly Dim[], wanted: readonly Dim[]): void {
+  const fits = found.length === wanted.length && found.every((d, i) => d.size === wanted[i]?.size && joinLabels(d.label, wanted[i]?.label ?? "_") !== undefined);
+  if (!fits) broken(op, `${what} [${formatDims(wanted)}], got [${formatDims(found)}]`);
+}
+
+/** A label that a dim of IR text can carry. */
+export function expectLabel(op: string, label: string): void {
+  if (!/^[\w*]+$/.test(label)) broken(op, `a dim's label is a word, got ${JSON.stringify(label)}`);
 }
 
 export const isTensorType = (attr: Attr): attr is TensorType =>

@@ -1,9 +1,9 @@
 // The one loop. Operands and region parameters are carries, then xs (sliced along axis 0), then consts.
-import { dim, dimAt, elements, formatType, tensor } from "../ir/shape.ts";
+import { dim, dimAt, elements, formatType, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
-import { at, broken } from "./op.ts";
+import { at, broken, expectLabel } from "./op.ts";
 import { isFloat } from "../dtype.ts";
 
 type ScanAttrs = { length: number; carries: number; xs: number; reverse: boolean; label: string };
@@ -78,11 +78,14 @@ export const scan: OpDef<ScanAttrs> = {
     if (body.params.length !== ins.length)
       broken("scan", `${ins.length} operands for a region of ${body.params.length} parameters`);
     const constsAt = attrs.carries + attrs.xs;
+    expectLabel("scan", attrs.label);
+    if (attrs.length < 1 || attrs.carries < 0 || attrs.xs < 0 || constsAt > ins.length || attrs.carries > body.results.length)
+      broken("scan", `length=${attrs.length}, carries=${attrs.carries}, xs=${attrs.xs} for ${ins.length} operands and ${body.results.length} results`);
     for (const [i, param] of body.params.entries()) {
       const given = at(ins, i);
       const isX = i >= attrs.carries && i < constsAt;
-      if (isX && dimAt(given, 0).size !== attrs.length)
-        broken("scan", `operand ${i} has ${dimAt(given, 0).size} steps, length is ${attrs.length}`);
+      if (isX && (rankOf(given) < 1 || dimAt(given, 0).size !== attrs.length))
+        broken("scan", `operand ${i} is ${formatType(given)}, length is ${attrs.length}`);
       const seen = isX ? tensor(given.dtype, given.dims.slice(1)) : given;
       if (seen.dtype !== param.type.dtype || elements(seen) !== elements(param.type))
         broken("scan", `operand ${i} is ${formatType(seen)}, the region takes ${formatType(param.type)}`);

@@ -77,9 +77,9 @@ const broadcast: OpDef<{ type: TensorType }> = {
     return [tensor(x.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [k.unbroadcast(dy(0), k.typeOf(at(ins, 0)))],
-  run(_tf, ins, { type }, { onHost }) {
-    const shape = shapeOf(type);
-    return onHost(ins, [type], ([x], [out]) =>
+  run(_tf, ins, _attrs, { onHost, outs }) {
+    const shape = shapeOf(at(outs, 0));
+    return onHost(ins, outs, ([x], [out]) =>
       copy(given(out), natural(shape), given(x), broadcastWalk(at(ins, 0).shape, shape), shape),
     );
   },
@@ -177,6 +177,8 @@ const concatenate: OpDef<{ axis: number }> = {
   infer(ins, { axis }) {
     if (ins.length === 0) broken("concatenate", "takes one operand or more, got none");
     const first = at(ins, 0);
+    for (const x of ins)
+      if (rankOf(x) !== rankOf(first)) broken("concatenate", `operands differ off the axis: [${formatDims(first.dims)}] and [${formatDims(x.dims)}]`);
     if (axis < 0 || axis >= rankOf(first)) broken("concatenate", `axis ${axis} of [${formatDims(first.dims)}]`);
     const dims = first.dims.map((d, i) => {
       if (i === axis) {
@@ -186,7 +188,7 @@ const concatenate: OpDef<{ axis: number }> = {
       return ins.reduce((joined, x) => {
         const other = dimAt(x, i);
         const label = joinLabels(joined.label, other.label);
-        if (rankOf(x) !== rankOf(first) || other.size !== joined.size || label === undefined)
+        if (other.size !== joined.size || label === undefined)
           broken("concatenate", `operands differ off the axis: [${formatDims(first.dims)}] and [${formatDims(x.dims)}]`);
         return dim(label, joined.size);
       }, d);

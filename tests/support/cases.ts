@@ -343,6 +343,8 @@ const rows: readonly Row[] = [
     "shorter than the kernel",
   ],
   ["%x: f32[b=1, t=4, c=2], %w: f32[width=1, c=2]", "%y = causal_conv1d(%x, %w) : f32[b=1, t=4, c=2]"],
+  ["%x: f32[b=2, c=4]", '%y = segment_sum(%x) {label="d"} : f32[b=2, c=4, d=4]'],
+  ["%x: f32[c=1]", '%y = segment_sum(%x) {label="d"} : f32[c=1, d=1]'],
   solve("b=2, ", 4, 3, false),
   solve("b=2, h=2, ", 3, 1, true),
   solve("", 1, 2, false),
