@@ -60,7 +60,8 @@ test("KL agrees with fixed-point arithmetic of 160 bits, clipped or not", () => 
   fc.assert(
     fc.property(rowPair, floor, ([golden, model], clipLogitsEpsilon) => {
       const { kl } = compare([model!], [golden!], { clipLogitsEpsilon });
-      expect(Math.abs(kl[0]! - exactKl(golden!, model!, clipLogitsEpsilon))).toBeLessThan(2e-14);
+      // Logarithms up to 24 err by some 5e-15 in float64, and so do probabilities, relatively; 24 * 5e-15 and a margin.
+      expect(Math.abs(kl[0]! - exactKl(golden!, model!, clipLogitsEpsilon))).toBeLessThan(2e-13);
     }),
     { numRuns: 60 },
   );
