@@ -1,6 +1,7 @@
 // q3c check-logits: a model's logits against golden ones, as MaxText's forward_pass_logit_checker.
-import { fail } from "../compiler/diag.ts";
+
 import type { Config } from "../compiler/config/load.ts";
+import { fail } from "../compiler/diag.ts";
 import type { Command } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
 
@@ -16,12 +17,22 @@ const flags = {
 } as const;
 
 /** The golden path may stand among the configuration's arguments. */
-function goldenPathIn(args: readonly string[], flag: string | undefined): { path: string; rest: readonly string[] } {
+function goldenPathIn(
+  args: readonly string[],
+  flag: string | undefined,
+): { path: string; rest: readonly string[] } {
   const prefix = "golden_logits_path=";
   const given = args.find((arg) => arg.startsWith(prefix))?.slice(prefix.length);
   const path = flag ?? given;
   if (path === undefined || path === "")
-    fail({ code: "golden-missing", message: "no golden file is named", help: "pass --golden_logits_path=<file.jsonl>" }, 2);
+    fail(
+      {
+        code: "golden-missing",
+        message: "no golden file is named",
+        help: "pass --golden_logits_path=<file.jsonl>",
+      },
+      2,
+    );
   return { path, rest: args.filter((arg) => !arg.startsWith(prefix)) };
 }
 
@@ -36,7 +47,8 @@ async function decoder({ values }: Config, cwd: string): Promise<(id: number) =>
 export const checkLogits: Command<typeof flags> = {
   name: "check-logits",
   summary: "Compare a model's logits with golden ones; the exit code says whether they agree.",
-  usage: "check-logits <config.yml | base> [key=value ...] --golden_logits_path=<file.jsonl> --max_kl_div=<x>",
+  usage:
+    "check-logits <config.yml | base> [key=value ...] --golden_logits_path=<file.jsonl> --max_kl_div=<x>",
   details: [
     "Takes MaxText's golden files (JSON Lines with tokens and logits) and its flags. Every record is run at its own length; weights come from model_name (a Hugging Face folder) or load_parameters_path.",
     "At least one of --max_kl_div and --atol is needed. Exit code 0 when every record passes, 1 when one does not.",
@@ -46,7 +58,7 @@ export const checkLogits: Command<typeof flags> = {
   async run({ args, flags: given, io }) {
     const { path, rest } = goldenPathIn(args, given.golden_logits_path);
     const config = await readConfig(rest, io);
-    printWarnings(config, io, given.json);
+    printWarnings(config, io, given.json, false);
     const { openEngine } = await import("../runtime/engines/open.ts");
     const { openForward } = await import("../runtime/forward.ts");
     const { startingWeights } = await import("../runtime/starting-weights.ts");

@@ -19,7 +19,12 @@ async function program(module: Module): Promise<Emitted> {
 async function stats(config: Config): Promise<Emitted> {
   const { forwardModel, modelFlops, moduleStats } = await import("../compiler/model.ts");
   const { parameters, parameterBytes, nodes } = moduleStats(forwardModel(config).module);
-  const { model_name, weight_dtype, micro_batch_size_to_train_on: batch, max_target_length: sequence } = config.values;
+  const {
+    model_name,
+    weight_dtype,
+    micro_batch_size_to_train_on: batch,
+    max_target_length: sequence,
+  } = config.values;
   const forward = modelFlops(config);
   const lines = [
     `model: ${model_name}`,
@@ -27,7 +32,16 @@ async function stats(config: Config): Promise<Emitted> {
     `forward program: ${grouped(nodes)} nodes at batch ${batch}, sequence ${sequence}`,
     `model FLOPs: ${forward.toExponential(4)} forward, ${(3 * forward).toExponential(4)} training, ${grouped(Math.round(forward / (batch * sequence)))} a token forward`,
   ];
-  const json = { model_name, parameters, parameter_bytes: parameterBytes, nodes, batch, sequence, forward_flops: forward, training_flops: 3 * forward };
+  const json = {
+    model_name,
+    parameters,
+    parameter_bytes: parameterBytes,
+    nodes,
+    batch,
+    sequence,
+    forward_flops: forward,
+    training_flops: 3 * forward,
+  };
   return { text: `${lines.join("\n")}\n`, json };
 }
 
@@ -52,10 +66,17 @@ export const compile: Command<typeof flags> = {
     const emitter = Object.hasOwn(emitters, emit) ? emitters[emit] : undefined;
     if (!emitter) {
       const names = Object.keys(emitters);
-      fail({ code: "flag-value", message: `--emit is one of ${names.join(", ")}, got ${emit}`, help: didYouMean(emit, names) }, 2);
+      fail(
+        {
+          code: "flag-value",
+          message: `--emit is one of ${names.join(", ")}, got ${emit}`,
+          help: didYouMean(emit, names),
+        },
+        2,
+      );
     }
     const config = await readConfig(args, io);
-    printWarnings(config, io, json);
+    printWarnings(config, io, json, false);
     const emitted = await emitter(config);
     io.out(json ? JSON.stringify(emitted.json) : emitted.text.trimEnd());
     return 0;

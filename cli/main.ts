@@ -1,13 +1,13 @@
 #!/usr/bin/env node
+import { checkLogits } from "./check-logits.ts";
 // The table of commands. Adding one: write its record in a file of its own, name it here.
 import type { Command, Io } from "./command.ts";
+import { compile } from "./compile.ts";
 import { runLine } from "./dispatch.ts";
-import { run } from "./run.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
-import { checkLogits } from "./check-logits.ts";
-import { compile } from "./compile.ts";
 import { isEntry, startProcess } from "./process.ts";
+import { run } from "./run.ts";
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [run, compile, checkLogits, explain, doctor];

@@ -18,7 +18,7 @@ export const run: Command = {
   maxTextModules: ["maxtext.trainers.pre_train.train", "MaxText.train"],
   async run({ args, flags, io }) {
     const config = await readConfig(args, io);
-    printWarnings(config, io, flags.json);
+    printWarnings(config, io, flags.json, true);
     const { openEngine } = await import("../runtime/engines/open.ts");
     const { train } = await import("../runtime/train/train.ts");
     const engine = await openEngine(config);
@@ -38,7 +38,11 @@ export const run: Command = {
             return;
           case "step":
             print(kind, { step: event.step, ...event.scalars }, [event.line]);
-            progress(event.step + 1, event.of, `loss ${(event.scalars["learning/loss"] ?? Number.NaN).toFixed(3)}`);
+            progress(
+              event.step + 1,
+              event.of,
+              `loss ${(event.scalars["learning/loss"] ?? Number.NaN).toFixed(3)}`,
+            );
             return;
           case "saved":
             print(kind, body, [`saved: ${event.directory}`]);

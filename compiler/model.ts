@@ -1,7 +1,7 @@
 // Configuration → the model's forward program: the `.arch` file elaborated at the configuration's sizes and dtypes.
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
-import { elaborate, type Elaborated } from "./arch/elaborate.ts";
+import { type Elaborated, elaborate } from "./arch/elaborate.ts";
 import { type Architecture, parseArchitecture } from "./arch/syntax.ts";
 import type { Config } from "./config/load.ts";
 import type { ConfigValue } from "./config/value.ts";
@@ -25,7 +25,10 @@ export function readArchitecture(config: Config): Architecture {
   const path = config.values.arch_file;
   const shown = relative(process.cwd(), path);
   try {
-    return parseArchitecture({ file: shown.startsWith("..") ? path : shown, text: readFileSync(path, "utf8") });
+    return parseArchitecture({
+      file: shown.startsWith("..") ? path : shown,
+      text: readFileSync(path, "utf8"),
+    });
   } catch (error) {
     if (!(error instanceof Error && "code" in error)) throw error;
     return fail({ code: "arch-missing", message: `cannot read the architecture ${path}: ${error.message}` });

@@ -2,11 +2,11 @@
 import type { ParamDecl } from "./arch/param.ts";
 import { differentiate } from "./autodiff/differentiate.ts";
 import type { Config } from "./config/load.ts";
+import { invariant } from "./diag.ts";
 import { blockBuilder, value } from "./ir/build.ts";
 import { tensor } from "./ir/shape.ts";
 import type { Module, Role, Value } from "./ir/types.ts";
 import { dtypeNamed, forwardModel } from "./model.ts";
-import { invariant } from "./diag.ts";
 
 /** Names of the scalars a step reports, in the order of the module's first results. */
 export type Metric = "loss" | "lm_loss" | "moe_lb_loss";
@@ -36,7 +36,9 @@ export function lossProgram(config: Config): GradientProgram {
   const { k } = builder;
   const entropy = k.one("cross_entropy", [logits, targets], { z_loss: values.z_loss_multiplier });
   const lmLoss = k.sum(k.mul(entropy, weights), [0, 1]);
-  const scaled = sown.map((x) => k.mul(x, k.scalar(balance / (sown.length * values.gradient_accumulation_steps), x)));
+  const scaled = sown.map((x) =>
+    k.mul(x, k.scalar(balance / (sown.length * values.gradient_accumulation_steps), x)),
+  );
   const lbLoss = scaled.length > 0 ? scaled.reduce((sum, x) => k.add(sum, x)) : undefined;
   const results = lbLoss ? [k.add(lmLoss, lbLoss), lmLoss, lbLoss] : [lmLoss];
   return {
@@ -83,15 +85,24 @@ export function updateProgram(config: Config, params: readonly ParamDecl[]): Mod
   }));
   builder.hints = ["norm"];
   const grads = states.map(({ grad }) => k.convert(grad, "f32"));
-  const squares = grads.map((grad) => k.sum(k.mul(grad, grad), grad.type.dims.map((_, axis) => axis)));
+  const squares = grads.map((grad) =>
+    k.sum(
+      k.mul(grad, grad),
+      grad.type.dims.map((_, axis) => axis),
+    ),
+  );
   const norm = k.sqrt(squares.reduce((sum, x) => k.add(sum, x)));
   const threshold = values.gradient_clipping_threshold;
   builder.hints = ["clip"];
-  const clip = threshold > 0 ? k.div(k.constant(threshold, scalar), k.max(norm, k.constant(threshold, scalar))) : undefined;
+  const clip =
+    threshold > 0
+      ? k.div(k.constant(threshold, scalar), k.max(norm, k.constant(threshold, scalar)))
+      : undefined;
   const updated = states.flatMap(({ path, param, mu, nu }, i): readonly Value[] => {
     const grad = grads[i];
     invariant(grad, "a gradient for every parameter");
-    if (values.trainable_parameters_mask.length > 0 && !matches(values.trainable_parameters_mask, path)) return [param, mu, nu];
+    if (values.trainable_parameters_mask.length > 0 && !matches(values.trainable_parameters_mask, path))
+      return [param, mu, nu];
     builder.hints = [path, `mu.${path}`, `nu.${path}`];
     const decay = matches(values.adamw_mask, path) ? 0 : values.adam_weight_decay;
     return k.apply("adamw", [param, clip ? k.mul(grad, clip) : grad, mu, nu, rate, b1t, b2t], {

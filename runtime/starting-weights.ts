@@ -28,7 +28,10 @@ export function weightsAt(path: string, params: readonly ParamDecl[]): Weights {
 }
 
 /** The weights a run starts from, and where they came from in words. */
-export function startingWeights(config: Config, params: readonly ParamDecl[]): { weights: Weights; from: string } {
+export function startingWeights(
+  config: Config,
+  params: readonly ParamDecl[],
+): { weights: Weights; from: string } {
   const { weights_path: path, init_weights_seed: seed } = config.values;
   if (path === null) return { weights: initialWeights(params, seed), from: `initialised with seed ${seed}` };
   return { weights: weightsAt(path, params), from: `read from ${path}` };

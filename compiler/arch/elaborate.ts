@@ -3,7 +3,7 @@ import { type Expression, evaluate, type NamedArgument } from "../config/express
 import { type ConfigValue, describeValue, isList } from "../config/value.ts";
 import { didYouMean, fail, invariant, Q3Error, type Span } from "../diag.ts";
 import type { DType } from "../dtype.ts";
-import { blockBuilder, type BlockBuilder, value as newValue } from "../ir/build.ts";
+import { type BlockBuilder, blockBuilder, value as newValue } from "../ir/build.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import { formatDims, formatType, tensor } from "../ir/shape.ts";
 import type { Attr, Dim, Module, Value } from "../ir/types.ts";
@@ -57,9 +57,11 @@ export type Context = {
 const join = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join(".");
 
 const single = (x: Entity, at: Span): Value => {
-  if (x.kind === "scalar") return fail({ code: "arch-type", message: `a tensor is wanted, this is ${describeValue(x.value)}`, at });
+  if (x.kind === "scalar")
+    return fail({ code: "arch-type", message: `a tensor is wanted, this is ${describeValue(x.value)}`, at });
   const [only] = x.values;
-  if (!only || x.values.length !== 1) return fail({ code: "arch-type", message: `one tensor is wanted, this gives ${x.values.length}`, at });
+  if (!only || x.values.length !== 1)
+    return fail({ code: "arch-type", message: `one tensor is wanted, this gives ${x.values.length}`, at });
   return only;
 };
 
@@ -103,7 +105,11 @@ export class Frame {
     }
   }
 
-  private repeat({ variable, count, body }: Extract<Statement, { kind: "repeat" }>): readonly Value[] | undefined {
+  private repeat({
+    variable,
+    count,
+    body,
+  }: Extract<Statement, { kind: "repeat" }>): readonly Value[] | undefined {
     const times = this.number(count);
     for (let i = 0; i < times; i++) {
       this.scope.set(variable.text, { kind: "scalar", value: i });
@@ -126,7 +132,11 @@ export class Frame {
     }
     const values = result.kind === "tensors" ? result.values : [];
     if (values.length !== names.length)
-      fail({ code: "arch-arity", message: `${names.length} names for ${values.length} results`, at: expression.at });
+      fail({
+        code: "arch-arity",
+        message: `${names.length} names for ${values.length} results`,
+        at: expression.at,
+      });
     names.forEach((name, i) => {
       const made = values[i];
       if (made) this.define(name, { kind: "tensors", values: [made] });
@@ -149,14 +159,21 @@ export class Frame {
     const full = join(this.place.path, this.interpolate(path));
     const earlier = params.get(full);
     if (earlier)
-      fail({ code: "arch-name", message: `the parameter ${full} is declared twice`, at: path.at, notes: [{ message: "first here", at: earlier.at }] });
+      fail({
+        code: "arch-name",
+        message: `the parameter ${full} is declared twice`,
+        at: path.at,
+        notes: [{ message: "first here", at: earlier.at }],
+      });
     const made = newValue(full, tensor(options.weightDType, dimsOf(list, dims)));
     params.set(full, {
       path: full,
       value: made,
       dims: layoutOf(list, dims),
       init: initOf(init, (argument) => this.number(argument)),
-      origins: origins.map((origin) => originOf(origin, join(this.place.origin, this.interpolate(origin.name)), list, dims)),
+      origins: origins.map((origin) =>
+        originOf(origin, join(this.place.origin, this.interpolate(origin.name)), list, dims),
+      ),
       at: name.at,
     });
     builder.loc = { kind: "source", span: name.at };
@@ -186,7 +203,12 @@ export class Frame {
     const found = dims.get(name)?.size ?? options.find(name);
     if (found !== undefined) return found;
     const help = didYouMean(name, [...this.scope.keys(), ...dims.keys(), ...options.keys]);
-    return fail({ code: "arch-name", message: `\`${name}\` is neither defined here nor a dim nor a configuration key`, at, help });
+    return fail({
+      code: "arch-name",
+      message: `\`${name}\` is neither defined here nor a dim nor a configuration key`,
+      at,
+      help,
+    });
   }
 
   private isScalar(expression: Expression): boolean {
@@ -220,13 +242,21 @@ export class Frame {
   number(expression: Expression): number {
     const found = this.scalar(expression);
     if (typeof found === "number") return found;
-    return fail({ code: "arch-type", message: `a number is wanted, this is ${describeValue(found)}`, at: expression.at });
+    return fail({
+      code: "arch-type",
+      message: `a number is wanted, this is ${describeValue(found)}`,
+      at: expression.at,
+    });
   }
 
   private condition(expression: Expression): boolean {
     const found = this.scalar(expression);
     if (typeof found === "boolean") return found;
-    return fail({ code: "arch-type", message: `true or false is wanted, this is ${describeValue(found)}`, at: expression.at });
+    return fail({
+      code: "arch-type",
+      message: `true or false is wanted, this is ${describeValue(found)}`,
+      at: expression.at,
+    });
   }
 
   /** The dim an expression names. */
@@ -235,7 +265,9 @@ export class Frame {
   }
 
   dimList(expression: Expression): readonly Dim[] {
-    return expression.kind === "list" ? expression.items.map((item) => this.dim(item)) : [this.dim(expression)];
+    return expression.kind === "list"
+      ? expression.items.map((item) => this.dim(item))
+      : [this.dim(expression)];
   }
 
   tensor(expression: Expression): Value {
@@ -256,8 +288,13 @@ export class Frame {
       return make();
     } catch (error) {
       if (!(error instanceof Q3Error)) throw error;
-      const notes = operands.map((x) => ({ message: `\`${x.hint}\` is ${formatType(x.type)}`, at: declared.get(x) }));
-      throw new Q3Error(error.diagnostics.map((d) => ({ ...d, at: d.at ?? at, notes: [...(d.notes ?? []), ...notes] })));
+      const notes = operands.map((x) => ({
+        message: `\`${x.hint}\` is ${formatType(x.type)}`,
+        at: declared.get(x),
+      }));
+      throw new Q3Error(
+        error.diagnostics.map((d) => ({ ...d, at: d.at ?? at, notes: [...(d.notes ?? []), ...notes] })),
+      );
     } finally {
       builder.loc = outside;
     }
@@ -268,12 +305,22 @@ export class Frame {
     const { builder } = this.context;
     switch (expression.kind) {
       case "name":
-        return this.scope.get(expression.name) ?? { kind: "scalar", value: this.lookup(expression.name, expression.at) };
+        return (
+          this.scope.get(expression.name) ?? {
+            kind: "scalar",
+            value: this.lookup(expression.name, expression.at),
+          }
+        );
       case "conditional":
         return this.evaluate(this.condition(expression.condition) ? expression.value : expression.otherwise);
       case "unary": {
         const x = this.tensor(expression.operand);
-        if (expression.op !== "-") return fail({ code: "arch-type", message: `\`${expression.op}\` does not take a tensor`, at: expression.at });
+        if (expression.op !== "-")
+          return fail({
+            code: "arch-type",
+            message: `\`${expression.op}\` does not take a tensor`,
+            at: expression.at,
+          });
         return { kind: "tensors", values: [this.build(expression.at, [x], () => builder.k.neg(x))] };
       }
       case "binary":
@@ -281,20 +328,34 @@ export class Frame {
       case "call":
         return { kind: "tensors", values: this.call(expression) };
       default:
-        return fail({ code: "arch-type", message: "tensors are combined with + - * / and by calling ops", at: expression.at });
+        return fail({
+          code: "arch-type",
+          message: "tensors are combined with + - * / and by calling ops",
+          at: expression.at,
+        });
     }
   }
 
   private arithmetic(expression: Extract<Expression, { kind: "binary" }>): Value {
-    const op = ({ "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "divide" } as Partial<Record<string, string>>)[expression.op];
-    if (!op) return fail({ code: "arch-type", message: `\`${expression.op}\` does not take tensors`, at: expression.opAt });
+    const op = (
+      { "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "divide" } as Partial<
+        Record<string, string>
+      >
+    )[expression.op];
+    if (!op)
+      return fail({
+        code: "arch-type",
+        message: `\`${expression.op}\` does not take tensors`,
+        at: expression.opAt,
+      });
     const { k } = this.context.builder;
     const [left, right] = [this.evaluate(expression.left), this.evaluate(expression.right)];
     const operands = [left, right].flatMap((x) => (x.kind === "tensors" ? x.values : []));
     const [first] = operands;
     invariant(first, "arithmetic on tensors has a tensor operand");
     const lift = (x: Entity, at: Span): Value => {
-      if (x.kind === "scalar" && typeof x.value === "number") return this.build(at, [], () => k.scalar(x.value as number, first));
+      if (x.kind === "scalar" && typeof x.value === "number")
+        return this.build(at, [], () => k.scalar(x.value as number, first));
       return single(x, at);
     };
     const [a, b] = [lift(left, expression.left.at), lift(right, expression.right.at)];
@@ -313,7 +374,12 @@ export class Frame {
     const op = findOp(expression.callee);
     if (op) return this.callOp(op, expression);
     const known = [...Object.keys(forms), ...arch.blocks.map(({ name }) => name.text), ...opNames];
-    return fail({ code: "arch-name", message: `there is no block or op \`${expression.callee}\``, at: expression.calleeAt, help: didYouMean(expression.callee, known) });
+    return fail({
+      code: "arch-name",
+      message: `there is no block or op \`${expression.callee}\``,
+      at: expression.calleeAt,
+      help: didYouMean(expression.callee, known),
+    });
   }
 
   private callOp(op: OpDef, { args, named, at }: Extract<Expression, { kind: "call" }>): readonly Value[] {
@@ -324,14 +390,27 @@ export class Frame {
 
   private attribute(op: OpDef, { name, nameAt, value }: NamedArgument): Attr {
     if (!(name in op.attrs))
-      return fail({ code: "arch-name", message: `\`${op.name}\` takes no ${name}; it takes ${Object.keys(op.attrs).join(", ") || "no attributes"}`, at: nameAt, help: didYouMean(name, Object.keys(op.attrs)) });
+      return fail({
+        code: "arch-name",
+        message: `\`${op.name}\` takes no ${name}; it takes ${Object.keys(op.attrs).join(", ") || "no attributes"}`,
+        at: nameAt,
+        help: didYouMean(name, Object.keys(op.attrs)),
+      });
     const found = this.scalar(value);
     if (typeof found === "number" || typeof found === "string" || typeof found === "boolean") return found;
-    if (found !== null && isList(found) && found.every((item) => typeof item === "number")) return found as readonly number[];
-    return fail({ code: "arch-type", message: `an attribute is a number, text, boolean or list of numbers, this is ${describeValue(found)}`, at: value.at });
+    if (found !== null && isList(found) && found.every((item) => typeof item === "number"))
+      return found as readonly number[];
+    return fail({
+      code: "arch-type",
+      message: `an attribute is a number, text, boolean or list of numbers, this is ${describeValue(found)}`,
+      at: value.at,
+    });
   }
 
-  private callBlock(block: BlockDef, { args, named, at }: Extract<Expression, { kind: "call" }>): readonly Value[] {
+  private callBlock(
+    block: BlockDef,
+    { args, named, at }: Extract<Expression, { kind: "call" }>,
+  ): readonly Value[] {
     const text = (name: string): string => {
       const argument = named.find((each) => each.name === name);
       if (argument && (argument.value.kind !== "literal" || typeof argument.value.value !== "string"))
@@ -341,7 +420,12 @@ export class Frame {
     };
     for (const { name, nameAt } of named)
       if (name !== "at" && name !== "from")
-        fail({ code: "arch-name", message: `a block takes \`at\` and \`from\`, not \`${name}\``, at: nameAt, help: didYouMean(name, ["at", "from"]) });
+        fail({
+          code: "arch-name",
+          message: `a block takes \`at\` and \`from\`, not \`${name}\``,
+          at: nameAt,
+          help: didYouMean(name, ["at", "from"]),
+        });
     if (args.length !== block.formals.length)
       fail({
         code: "arch-arity",
@@ -356,7 +440,10 @@ export class Frame {
     });
     const place = { path: join(this.place.path, text("at")), origin: join(this.place.origin, text("from")) };
     const results = new Frame(this.context, scope, place).run(block.body);
-    return results ?? fail({ code: "arch-arity", message: `\`${block.name.text}\` returns nothing`, at: block.name.at });
+    return (
+      results ??
+      fail({ code: "arch-arity", message: `\`${block.name.text}\` returns nothing`, at: block.name.at })
+    );
   }
 
   /** An argument checked against the dims its block declares. */
@@ -365,7 +452,9 @@ export class Frame {
     if (!list) return entity;
     const x = single(entity, argument.at);
     const wanted = dimsOf(list, this.context.dims);
-    const fits = wanted.length === x.type.dims.length && wanted.every((d, i) => d.size === x.type.dims[i]?.size && (x.type.dims[i]?.label ?? "_") === d.label);
+    const fits =
+      wanted.length === x.type.dims.length &&
+      wanted.every((d, i) => d.size === x.type.dims[i]?.size && (x.type.dims[i]?.label ?? "_") === d.label);
     if (fits) return { kind: "tensors", values: [x] };
     return fail({
       code: "arch-shape",
@@ -379,7 +468,15 @@ export class Frame {
 /** Elaborates the architecture's model at the sizes and dtypes of a configuration. */
 export function elaborate(arch: Architecture, options: ElaborateOptions): Elaborated {
   const builder = blockBuilder();
-  const context: Context = { arch, options, dims: new Map(), builder, params: new Map(), sown: new Map(), declared: new Map() };
+  const context: Context = {
+    arch,
+    options,
+    dims: new Map(),
+    builder,
+    params: new Map(),
+    sown: new Map(),
+    declared: new Map(),
+  };
   const top = new Frame(context, new Map(), { path: "", origin: "" });
   for (const { name, size } of arch.dims) declareDim(context, top, name, size);
   const inputs = arch.model.formals.map(({ name, dims: list }) => {
@@ -409,7 +506,14 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
 function declareDim(context: Context, frame: Frame, { text, at }: Word, size: Expression): void {
   const given = context.options.sizes?.[text] ?? frame.number(size);
   const earlier = context.dims.get(text);
-  if (earlier) fail({ code: "arch-name", message: `the dim ${text} is declared twice`, at, notes: [{ message: "first here", at: earlier.at }] });
-  if (!Number.isInteger(given) || given < 0) fail({ code: "arch-dim", message: `the dim ${text} is ${given}; a dim is a whole number`, at: size.at });
+  if (earlier)
+    fail({
+      code: "arch-name",
+      message: `the dim ${text} is declared twice`,
+      at,
+      notes: [{ message: "first here", at: earlier.at }],
+    });
+  if (!Number.isInteger(given) || given < 0)
+    fail({ code: "arch-dim", message: `the dim ${text} is ${given}; a dim is a whole number`, at: size.at });
   context.dims.set(text, { size: given, at });
 }

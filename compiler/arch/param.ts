@@ -62,9 +62,17 @@ export function originOf(syntax: OriginSyntax, name: string, own: DimList, table
   const template = /\{(\w+)\}/.exec(name)?.[1];
   const found = template === undefined ? undefined : table.get(template);
   if (template !== undefined && !found)
-    fail({ code: "arch-name", message: `\`{${template}}\` is neither a loop variable nor a dim`, at: syntax.name.at });
+    fail({
+      code: "arch-name",
+      message: `\`{${template}}\` is neither a loop variable nor a dim`,
+      at: syntax.name.at,
+    });
   const each = template !== undefined && found ? { key: template, size: found.size } : undefined;
-  const sorted = (factors: readonly Factor[]) => factors.map(({ key, size }) => `${key}=${size}`).sort().join(" · ");
+  const sorted = (factors: readonly Factor[]) =>
+    factors
+      .map(({ key, size }) => `${key}=${size}`)
+      .sort()
+      .join(" · ");
   const theirs = sorted([...dims.flat(), ...(each && each.size !== 1 ? [each] : [])]);
   if (sorted(ownDims.flat()) !== theirs)
     fail({
@@ -78,11 +86,13 @@ export function originOf(syntax: OriginSyntax, name: string, own: DimList, table
 
 /** Reads `zeros`, `ones`, `normal(std)`, `log_uniform(low, high)`; `number` evaluates an argument. */
 export function initOf(expression: Expression, number: (argument: Expression) => number): Init {
-  if (expression.kind === "name" && (expression.name === "zeros" || expression.name === "ones")) return { kind: expression.name };
+  if (expression.kind === "name" && (expression.name === "zeros" || expression.name === "ones"))
+    return { kind: expression.name };
   if (expression.kind === "call" && expression.named.length === 0) {
     const [first, second] = expression.args.map(number);
     const count = expression.args.length;
-    if (expression.callee === "normal" && count === 1 && first !== undefined) return { kind: "normal", std: first };
+    if (expression.callee === "normal" && count === 1 && first !== undefined)
+      return { kind: "normal", std: first };
     if (expression.callee === "log_uniform" && count === 2 && first !== undefined && second !== undefined)
       return { kind: "log_uniform", low: first, high: second };
   }

@@ -7,7 +7,7 @@ import { blockBuilder, node, value } from "../ir/build.ts";
 import { expand } from "../ir/expand.ts";
 import { dropDead, rewriteBlock } from "../ir/rewrite.ts";
 import type { Block, Module, Node, Value } from "../ir/types.ts";
-import { seed, tensorOf, type Trace, traceNode, tracing, valueOf } from "./trace.ts";
+import { seed, type Trace, tensorOf, tracedValue, traceNode, tracing } from "./trace.ts";
 
 /** Composites without a rule of their own go through their decomposition. */
 const needsExpansion = ({ op }: Node): boolean => !op.vjp && !op.discrete && op.decompose !== undefined;
@@ -15,9 +15,18 @@ const needsExpansion = ({ op }: Node): boolean => !op.vjp && !op.discrete && op.
 /** The block in a form every node of which can be differentiated. */
 function prepared(block: Block): Block {
   return rewriteBlock(expand(block, needsExpansion), (each) => {
-    const regions = each.op.forBackward?.(each.ins.map((x) => x.type), each.attrs, each.regions);
+    const regions = each.op.forBackward?.(
+      each.ins.map((x) => x.type),
+      each.attrs,
+      each.regions,
+    );
     if (!regions) return undefined;
-    const made = node(each.op, each.ins, { attrs: each.attrs, regions, hints: each.outs.map((x) => x.hint), loc: each.loc });
+    const made = node(each.op, each.ins, {
+      attrs: each.attrs,
+      regions,
+      hints: each.outs.map((x) => x.hint),
+      loc: each.loc,
+    });
     return { nodes: [made], outs: made.outs };
   });
 }
@@ -29,10 +38,18 @@ function newTrace(): Trace {
   };
 }
 
-type Replay = { readonly trace: Trace; readonly results: readonly Value[]; readonly gradients: readonly (Value | undefined)[] };
+type Replay = {
+  readonly trace: Trace;
+  readonly results: readonly Value[];
+  readonly gradients: readonly (Value | undefined)[];
+};
 
 /** Replays a prepared block and pulls the cotangents of its live results back to `wrt`. */
-function replay(block: Block, wrt: readonly Value[], cotangentOf: (result: number, trace: Trace) => Value | undefined): Replay {
+function replay(
+  block: Block,
+  wrt: readonly Value[],
+  cotangentOf: (result: number, trace: Trace) => Value | undefined,
+): Replay {
   const trace = newTrace();
   let results: Value[] = [];
   let gradients: (Value | undefined)[] = [];
@@ -52,16 +69,19 @@ function replay(block: Block, wrt: readonly Value[], cotangentOf: (result: numbe
             if (made) env.set(out, made);
           });
         }
-        results = block.results.map((x) => valueOf(read(x)) ?? x);
+        results = block.results.map((x) => tracedValue(read(x)) ?? x);
         const seeds = block.results.flatMap((x, i) => {
           const cotangent = cotangentOf(i, trace);
           return cotangent ? [{ result: read(x), cotangent: tensorOf(cotangent) }] : [];
         });
-        return seed(seeds.map((s) => s.result), seeds.map((s) => s.cotangent));
+        return seed(
+          seeds.map((s) => s.result),
+          seeds.map((s) => s.cotangent),
+        );
       };
       const unit = engine().makeTensorFromTensorInfo({ dataId: {}, shape: [], dtype: "float32" });
       const { grads } = engine().gradients(forward, wrt.map(read), unit, true);
-      gradients = grads.map((grad) => (grad ? valueOf(grad) : undefined));
+      gradients = grads.map((grad) => (grad ? tracedValue(grad) : undefined));
     }),
   );
   return { trace, results, gradients };

@@ -79,10 +79,10 @@ export const tensorOf = (value: Value): Tensor => engine().makeTensorFromTensorI
 const zeroTensor = (type: TensorType): Tensor =>
   engine().makeTensorFromTensorInfo({ dataId: {}, shape: shapeOf(type), dtype: "float32" });
 
-export const valueOf = (tensor: TensorInfo): Value | undefined => backend.values.get(tensor.dataId);
+export const tracedValue = (tensor: TensorInfo): Value | undefined => backend.values.get(tensor.dataId);
 
 function mustValue(tensor: TensorInfo): Value {
-  const value = valueOf(tensor);
+  const value = tracedValue(tensor);
   invariant(value, "a traced operand stands for no value");
   return value;
 }
@@ -94,7 +94,11 @@ export function traceNode(original: Node, ins: readonly Tensor[], trace: Trace):
   trace.builder.nodes.push(made);
   if (op.discrete) return made.outs.map(tensorOf);
   const call: Call = { node: made, trace };
-  const result: unknown = engine().runKernel(op.name, ins as unknown as NamedTensorMap, call as unknown as NamedAttrMap);
+  const result: unknown = engine().runKernel(
+    op.name,
+    ins as unknown as NamedTensorMap,
+    call as unknown as NamedAttrMap,
+  );
   return (Array.isArray(result) ? result : [result]) as Tensor[];
 }
 
@@ -104,9 +108,12 @@ export function seed(results: readonly Tensor[], cotangents: readonly Tensor[]):
   return engine().runKernel(SEED, results as unknown as NamedTensorMap, attrs) as Tensor;
 }
 
-function vjpOfCall({ node: { op, ins, outs, attrs, regions, loc }, trace }: Call, dys: readonly Tensor[]): Tensor[] {
+function vjpOfCall(
+  { node: { op, ins, outs, attrs, regions, loc }, trace }: Call,
+  dys: readonly Tensor[],
+): Tensor[] {
   const { builder } = trace;
-  const live = dys.map(valueOf);
+  const live = dys.map(tracedValue);
   if (live.every((dy) => dy === undefined)) return ins.map((x) => zeroTensor(x.type));
   invariant(op.vjp, `${op.name} has no gradient rule`);
   const outside = { hints: builder.hints, loc: builder.loc };
@@ -144,13 +151,14 @@ function registerOp(op: OpDef): void {
   });
   registerGradient({
     kernelName: op.name,
-    gradFunc: (dy, _saved, attrs) => asGradients(vjpOfCall(attrs as unknown as Call, Array.isArray(dy) ? dy : [dy])),
+    gradFunc: (dy, _saved, attrs) =>
+      asGradients(vjpOfCall(attrs as unknown as Call, Array.isArray(dy) ? dy : [dy])),
   });
 }
 
 /** tfjs adds cotangents that meet with its own Add kernel. */
 function addCotangents({ a, b }: { a: TensorInfo; b: TensorInfo }, builder: BlockBuilder): TensorInfo {
-  const [x, y] = [valueOf(a), valueOf(b)];
+  const [x, y] = [tracedValue(a), tracedValue(b)];
   if (!x) return b;
   if (!y) return a;
   builder.hints = [x.hint];

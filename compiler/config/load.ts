@@ -46,21 +46,6 @@ export type LoadOptions = {
   readonly now?: Date;
 };
 
-/** Separates `--flag`, `--flag=value` from the arguments of a configuration. */
-export function splitFlags(args: readonly string[]): {
-  flags: Record<string, string | true>;
-  overrides: string[];
-} {
-  const flags: Record<string, string | true> = {};
-  const overrides: string[] = [];
-  for (const arg of args) {
-    const [, name, value] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
-    if (name === undefined) overrides.push(arg);
-    else flags[name] = value ?? true;
-  }
-  return { flags, overrides };
-}
-
 type Sources = {
   readonly base: Settings;
   readonly cli: Settings;

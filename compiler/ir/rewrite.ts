@@ -1,5 +1,5 @@
 // Walking and rebuilding blocks.
-import { node, type NodeOptions } from "./build.ts";
+import { type NodeOptions, node } from "./build.ts";
 import type { Block, Node, Value } from "./types.ts";
 
 export type Substitution = Map<Value, Value>;
@@ -18,7 +18,11 @@ export function rewriteBlock(
   const map: Substitution = new Map();
   const nodes: Node[] = [];
   for (const old of block.nodes) {
-    const fresh = withOperands(old, old.ins.map((x) => resolve(map, x)), old.regions.map((region) => rewriteBlock(region, rule)));
+    const fresh = withOperands(
+      old,
+      old.ins.map((x) => resolve(map, x)),
+      old.regions.map((region) => rewriteBlock(region, rule)),
+    );
     const replaced = rule(fresh) ?? { nodes: [fresh], outs: fresh.outs };
     nodes.push(...replaced.nodes);
     old.outs.forEach((out, i) => {
@@ -30,10 +34,19 @@ export function rewriteBlock(
 }
 
 /** The same node over other operands and regions; itself when nothing changes. */
-export function withOperands(old: Node, ins: readonly Value[], regions: readonly Block[] = old.regions): Node {
+export function withOperands(
+  old: Node,
+  ins: readonly Value[],
+  regions: readonly Block[] = old.regions,
+): Node {
   const isSame = ins.every((x, i) => x === old.ins[i]) && regions.every((r, i) => r === old.regions[i]);
   if (isSame) return old;
-  const options: NodeOptions = { attrs: old.attrs, regions, hints: old.outs.map((x) => x.hint), loc: old.loc };
+  const options: NodeOptions = {
+    attrs: old.attrs,
+    regions,
+    hints: old.outs.map((x) => x.hint),
+    loc: old.loc,
+  };
   return node(old.op, ins, options);
 }
 

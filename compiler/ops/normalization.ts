@@ -183,4 +183,12 @@ const crossEntropy: OpDef<{ z_loss: number }> = {
   flops: (ins) => 5 * elements(at(ins, 0)),
 };
 
-export const normalizationOps: readonly OpDef[] = [softmax, silu, softplus, rmsNorm, l2Norm, swiglu, crossEntropy];
+export const normalizationOps: readonly OpDef[] = [
+  softmax,
+  silu,
+  softplus,
+  rmsNorm,
+  l2Norm,
+  swiglu,
+  crossEntropy,
+];

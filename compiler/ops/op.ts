@@ -35,7 +35,11 @@ export type RunContext = {
   readonly regions: readonly Block[];
   runBlock(block: Block, ins: readonly Tensor[]): Tensor[];
   /** Runs plain loops over the operands' numbers into fresh zeroed results. */
-  onHost(ins: readonly Tensor[], outs: readonly TensorType[], compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void): Tensor[];
+  onHost(
+    ins: readonly Tensor[],
+    outs: readonly TensorType[],
+    compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void,
+  ): Tensor[];
 };
 
 export type OpDef<A extends Attrs = Attrs> = {
@@ -96,7 +100,11 @@ export function expectFloats(op: string, ...xs: readonly TensorType[]): void {
 
 /** Dims equal in size and, where both have a name, in name. */
 export function expectDims(op: string, what: string, found: readonly Dim[], wanted: readonly Dim[]): void {
-  const fits = found.length === wanted.length && found.every((d, i) => d.size === wanted[i]?.size && joinLabels(d.label, wanted[i]?.label ?? "_") !== undefined);
+  const fits =
+    found.length === wanted.length &&
+    found.every(
+      (d, i) => d.size === wanted[i]?.size && joinLabels(d.label, wanted[i]?.label ?? "_") !== undefined,
+    );
   if (!fits) broken(op, `${what} [${formatDims(wanted)}], got [${formatDims(found)}]`);
 }
 
@@ -105,5 +113,4 @@ export function expectLabel(op: string, label: string): void {
   if (!/^[\w*]+$/.test(label)) broken(op, `a dim's label is a word, got ${JSON.stringify(label)}`);
 }
 
-export const isTensorType = (attr: Attr): attr is TensorType =>
-  typeof attr === "object" && "dtype" in attr;
+export const isTensorType = (attr: Attr): attr is TensorType => typeof attr === "object" && "dtype" in attr;

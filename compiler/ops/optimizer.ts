@@ -13,8 +13,10 @@ const adamw: OpDef<AdamW> = {
     expectArity("adamw", ins, 7);
     const [p, g, mu, nu] = [at(ins, 0), at(ins, 1), at(ins, 2), at(ins, 3)];
     for (const x of ins) expectFloats("adamw", x);
-    for (const x of [g, mu, nu]) expectDims("adamw", "gradient and moments have the parameter's dims", x.dims, p.dims);
-    for (const x of ins.slice(4)) if (rankOf(x) !== 0) broken("adamw", `rate, b1^t and b2^t are scalars, got ${formatType(x)}`);
+    for (const x of [g, mu, nu])
+      expectDims("adamw", "gradient and moments have the parameter's dims", x.dims, p.dims);
+    for (const x of ins.slice(4))
+      if (rankOf(x) !== 0) broken("adamw", `rate, b1^t and b2^t are scalars, got ${formatType(x)}`);
     return [p, mu, nu];
   },
   decompose(k, ins, { b1, b2, eps, eps_root, weight_decay }) {

@@ -1,10 +1,11 @@
 // The one loop. Operands and region parameters are carries, then xs (sliced along axis 0), then consts.
+
+import { isFloat } from "../dtype.ts";
 import { dim, dimAt, elements, formatType, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
 import { at, broken, expectLabel } from "./op.ts";
-import { isFloat } from "../dtype.ts";
 
 type ScanAttrs = { length: number; carries: number; xs: number; reverse: boolean; label: string };
 
@@ -54,7 +55,13 @@ function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[
   return floating.map((isFloating) => (isFloating ? (gradients.shift() ?? null) : null));
 }
 
-function runScan(tf: Tfjs, body: Block, ins: readonly Tensor[], attrs: ScanAttrs, step: (ins: readonly Tensor[]) => Tensor[]): { carries: Tensor[]; ys: Tensor[][] } {
+function runScan(
+  tf: Tfjs,
+  body: Block,
+  ins: readonly Tensor[],
+  attrs: ScanAttrs,
+  step: (ins: readonly Tensor[]) => Tensor[],
+): { carries: Tensor[]; ys: Tensor[][] } {
   const constsAt = attrs.carries + attrs.xs;
   let carries = ins.slice(0, attrs.carries);
   const xs = ins.slice(attrs.carries, constsAt).map((x) => tf.unstack(x, 0));
@@ -79,8 +86,17 @@ export const scan: OpDef<ScanAttrs> = {
       broken("scan", `${ins.length} operands for a region of ${body.params.length} parameters`);
     const constsAt = attrs.carries + attrs.xs;
     expectLabel("scan", attrs.label);
-    if (attrs.length < 1 || attrs.carries < 0 || attrs.xs < 0 || constsAt > ins.length || attrs.carries > body.results.length)
-      broken("scan", `length=${attrs.length}, carries=${attrs.carries}, xs=${attrs.xs} for ${ins.length} operands and ${body.results.length} results`);
+    if (
+      attrs.length < 1 ||
+      attrs.carries < 0 ||
+      attrs.xs < 0 ||
+      constsAt > ins.length ||
+      attrs.carries > body.results.length
+    )
+      broken(
+        "scan",
+        `length=${attrs.length}, carries=${attrs.carries}, xs=${attrs.xs} for ${ins.length} operands and ${body.results.length} results`,
+      );
     for (const [i, param] of body.params.entries()) {
       const given = at(ins, i);
       const isX = i >= attrs.carries && i < constsAt;
@@ -92,8 +108,14 @@ export const scan: OpDef<ScanAttrs> = {
     }
     for (const [i, result] of body.results.slice(0, attrs.carries).entries()) {
       const param = at(body.params, i);
-      if (result.type.dtype !== param.type.dtype || result.type.dims.some((d, j) => d.size !== param.type.dims[j]?.size))
-        broken("scan", `carry ${i} enters as ${formatType(param.type)} and leaves as ${formatType(result.type)}`);
+      if (
+        result.type.dtype !== param.type.dtype ||
+        result.type.dims.some((d, j) => d.size !== param.type.dims[j]?.size)
+      )
+        broken(
+          "scan",
+          `carry ${i} enters as ${formatType(param.type)} and leaves as ${formatType(result.type)}`,
+        );
     }
     return body.results.map((result, i) =>
       i < attrs.carries ? at(body.params, i).type : stacked(result.type, attrs.length, attrs.label),
@@ -112,4 +134,3 @@ export const scan: OpDef<ScanAttrs> = {
   },
   flops: () => 0,
 };
-

@@ -24,15 +24,28 @@ export function requireFree(directory: string): void {
 }
 
 /** Writes the directory beside its place and renames it when every byte is on disk. */
-export function saveHuggingFace(directory: string, config: Config, params: readonly ParamDecl[], weights: Weights): void {
+export function saveHuggingFace(
+  directory: string,
+  config: Config,
+  params: readonly ParamDecl[],
+  weights: Weights,
+): void {
   requireFree(directory);
   fs.mkdirSync(dirname(directory), { recursive: true });
-  const aside = join(dirname(directory), `.${basename(directory)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
+  const aside = join(
+    dirname(directory),
+    `.${basename(directory)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`,
+  );
   const dtype = STORED[config.values.weight_dtype];
   const tensors = params.flatMap((param) => {
     const data = weights.get(param.path);
     invariant(data, `no weights for ${param.path}`);
-    return toHuggingFace(param, data).map(({ name, shape, data: values }) => ({ name, shape, dtype, bytes: () => encodeFloats(dtype, values) }));
+    return toHuggingFace(param, data).map(({ name, shape, data: values }) => ({
+      name,
+      shape,
+      dtype,
+      bytes: () => encodeFloats(dtype, values),
+    }));
   });
   try {
     writeShardedSafetensors(aside, tensors);

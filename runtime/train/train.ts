@@ -17,7 +17,13 @@ import { openTrainer, type StepReport, type Trainer } from "./trainer.ts";
 /** What a run tells while it works. */
 export type TrainEvent =
   | { readonly kind: "start"; readonly lines: readonly string[] }
-  | { readonly kind: "step"; readonly step: number; readonly of: number; readonly scalars: Readonly<Record<string, number>>; readonly line: string }
+  | {
+      readonly kind: "step";
+      readonly step: number;
+      readonly of: number;
+      readonly scalars: Readonly<Record<string, number>>;
+      readonly line: string;
+    }
   | { readonly kind: "saved"; readonly directory: string }
   | { readonly kind: "sample"; readonly prompt: string; readonly text: string };
 
@@ -28,7 +34,11 @@ export type TrainOptions = {
   breathe(): Promise<void>;
 };
 
-export type TrainResult = { readonly steps: number; readonly loss: number; readonly directory: string | null };
+export type TrainResult = {
+  readonly steps: number;
+  readonly loss: number;
+  readonly directory: string | null;
+};
 
 /** Trains as the configuration says. Errors about data, weights or the output directory come before the first step. */
 export async function train(config: Config, engine: Engine, options: TrainOptions): Promise<TrainResult> {
@@ -39,7 +49,9 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     opened ??= tokenizerOf(config, cwd);
     return opened;
   };
-  const directory = values.enable_checkpointing ? resolve(cwd, join(values.checkpoint_dir, String(values.steps))) : null;
+  const directory = values.enable_checkpointing
+    ? resolve(cwd, join(values.checkpoint_dir, String(values.steps)))
+    : null;
   if (directory) requireFree(directory);
   if (values.sample_prompt !== "") tokenizer();
   const dataset = openDataset(config, tokenizer, cwd);
@@ -92,7 +104,14 @@ function take(dataset: Dataset, count: number, step: number): Batch[] {
   });
 }
 
-function startLines(config: Config, engine: Engine, { params }: Trainer, dataset: Dataset, from: string, flops: number): string[] {
+function startLines(
+  config: Config,
+  engine: Engine,
+  { params }: Trainer,
+  dataset: Dataset,
+  from: string,
+  flops: number,
+): string[] {
   const { values } = config;
   const count = params.reduce((n, { value }) => n + elements(value.type), 0);
   const perStep = (3 * flops * values.gradient_accumulation_steps) / 1e12;
@@ -105,10 +124,16 @@ function startLines(config: Config, engine: Engine, { params }: Trainer, dataset
   ];
 }
 
-const tokensPerStep = ({ values }: Config): number => values.global_batch_size_to_train_on * values.max_target_length;
+const tokensPerStep = ({ values }: Config): number =>
+  values.global_batch_size_to_train_on * values.max_target_length;
 
 /** MaxText's scalars under MaxText's names, without their groups. */
-function scalarsOf(report: StepReport, seconds: number, config: Config, flops: number): Record<string, number> {
+function scalarsOf(
+  report: StepReport,
+  seconds: number,
+  config: Config,
+  flops: number,
+): Record<string, number> {
   const lm = report.metrics.lm_loss ?? report.loss;
   const tflops = (3 * flops * config.values.gradient_accumulation_steps) / 1e12;
   return {
@@ -119,7 +144,9 @@ function scalarsOf(report: StepReport, seconds: number, config: Config, flops: n
     "learning/loss": report.loss,
     "learning/lm_loss": lm,
     "learning/perplexity": Math.exp(lm),
-    ...(report.metrics.moe_lb_loss === undefined ? {} : { "learning/moe_lb_loss": report.metrics.moe_lb_loss }),
+    ...(report.metrics.moe_lb_loss === undefined
+      ? {}
+      : { "learning/moe_lb_loss": report.metrics.moe_lb_loss }),
     "learning/grad_norm": report.gradNorm,
     "learning/current_learning_rate": report.learningRate,
   };
@@ -128,7 +155,8 @@ function scalarsOf(report: StepReport, seconds: number, config: Config, flops: n
 /** MaxText's line per step (metric_logger.py). */
 function stepLine(step: number, scalars: Readonly<Record<string, number>>): string {
   const show = (name: string, digits: number): string => (scalars[name] ?? Number.NaN).toFixed(digits);
-  const balance = scalars["learning/moe_lb_loss"] === undefined ? "" : `, moe_lb_loss: ${show("learning/moe_lb_loss", 6)}`;
+  const balance =
+    scalars["learning/moe_lb_loss"] === undefined ? "" : `, moe_lb_loss: ${show("learning/moe_lb_loss", 6)}`;
   return (
     `completed step: ${step}, seconds: ${show("perf/step_time_seconds", 3)}, TFLOP/s/device: ${show("perf/per_device_tflops_per_sec", 3)}, ` +
     `Tokens/s/device: ${show("perf/per_device_tokens_per_sec", 3)}, total_weights: ${show("learning/total_weights", 0)}, ` +
@@ -137,7 +165,9 @@ function stepLine(step: number, scalars: Readonly<Record<string, number>>): stri
 }
 
 function refuseBadLoss(loss: number, step: number, { values }: Config): void {
-  const isBad = Number.isNaN(loss) ? values.abort_on_nan_loss : !Number.isFinite(loss) && values.abort_on_inf_loss;
+  const isBad = Number.isNaN(loss)
+    ? values.abort_on_nan_loss
+    : !Number.isFinite(loss) && values.abort_on_inf_loss;
   if (isBad)
     fail({
       code: "loss-not-finite",
@@ -152,5 +182,6 @@ function metricsFile({ values }: Config, cwd: string): (scalars: Readonly<Record
   const path = resolve(cwd, values.metrics_file);
   fs.mkdirSync(dirname(path), { recursive: true });
   fs.writeFileSync(path, "");
-  return (scalars) => fs.appendFileSync(path, `${JSON.stringify({ ...scalars, run_name: values.run_name })}\n`);
+  return (scalars) =>
+    fs.appendFileSync(path, `${JSON.stringify({ ...scalars, run_name: values.run_name })}\n`);
 }

@@ -1,14 +1,23 @@
 // Against Hugging Face transformers: logits, hidden states, gradients, training curves, greedy continuation.
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
+import { forwardModel } from "../../compiler/model.ts";
 import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
 import type { Engine } from "../../runtime/engines/engine.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { continueGreedily, openForward } from "../../runtime/forward.ts";
 import { startingWeights } from "../../runtime/starting-weights.ts";
 import { openTrainer } from "../../runtime/train/trainer.ts";
-import { forwardModel } from "../../compiler/model.ts";
-import { batchOf, configOf, goldenDirectories, gradientErrors, readGreedy, readLogits, readTrain, relativeError } from "./golden.ts";
+import {
+  batchOf,
+  configOf,
+  goldenDirectories,
+  gradientErrors,
+  readGreedy,
+  readLogits,
+  readTrain,
+  relativeError,
+} from "./golden.ts";
 
 let engine: Engine;
 beforeAll(async () => {
