@@ -3,19 +3,23 @@ import { attentionOps } from "./attention.ts";
 import { deltaRuleOps } from "./delta-rule.ts";
 import { dotGeneral } from "./dot-general.ts";
 import { elementwiseOps } from "./elementwise.ts";
+import { fused } from "./fused.ts";
 import { indexingOps } from "./indexing.ts";
 import { normalizationOps } from "./normalization.ts";
 import type { OpDef } from "./op.ts";
 import { optimizerOps } from "./optimizer.ts";
+import { reduceOps } from "./reduce.ts";
 import { scan } from "./scan.ts";
 import { structuralOps } from "./structural.ts";
 
 export const ops: readonly OpDef[] = [
   ...elementwiseOps,
   ...structuralOps,
+  ...reduceOps,
   dotGeneral,
   ...indexingOps,
   scan,
+  fused,
   ...normalizationOps,
   ...attentionOps,
   ...deltaRuleOps,

@@ -19,3 +19,9 @@ export type Engine = {
   download(buffer: Buffer): HostArray;
   release(buffer: Buffer): void;
 };
+
+/** The engine with every module going through `optimize` before it is compiled. */
+export const optimizing = (engine: Engine, optimize: (module: Module) => Module): Engine => ({
+  ...engine,
+  compile: (module) => engine.compile(optimize(module)),
+});

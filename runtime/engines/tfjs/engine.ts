@@ -4,13 +4,14 @@ import { expand } from "../../../compiler/ir/expand.ts";
 import { dropDead } from "../../../compiler/ir/rewrite.ts";
 import { shapeOf } from "../../../compiler/ir/shape.ts";
 import type { Block, Module, Node, TensorType, Value } from "../../../compiler/ir/types.ts";
+import { isLoop, loopNestOf } from "../../../compiler/ops/fused.ts";
 import { ops } from "../../../compiler/ops/index.ts";
-import { broadcastWalk, walk } from "../../../compiler/ops/loops.ts";
-import type { RunContext } from "../../../compiler/ops/op.ts";
+import { runLoop } from "../../../compiler/ops/loop-run.ts";
+import { at, type RunContext } from "../../../compiler/ops/op.ts";
+import { isRounded, roundTo } from "../../../compiler/ops/round.ts";
 import type { Buffer, Engine, Executable, HostArray } from "../engine.ts";
 import { type BackendName, startBackend, useBackend } from "./backend.ts";
 import { onHost, tfDType } from "./host.ts";
-import { isRounded, roundTo } from "./round.ts";
 
 type Call = { readonly node: Node; readonly context: RunContext };
 type TfjsBuffer = Buffer & { readonly tensor: tf.Tensor };
@@ -25,9 +26,7 @@ type Plan = {
 
 /** Composites without a kernel are decomposed once, here. */
 const lowered = (block: Block): Block =>
-  dropDead(
-    expand(block, ({ op }) => op.run === undefined && op.scalar === undefined && op.decompose !== undefined),
-  );
+  dropDead(expand(block, ({ op }) => op.run === undefined && !isLoop(op) && op.decompose !== undefined));
 
 function planOf(block: Block): Plan {
   const kept = new Set<Value>([...block.params, ...block.results]);
@@ -50,21 +49,14 @@ function onGrid(type: TensorType, x: tf.Tensor): tf.Tensor {
   return rounded;
 }
 
-/** An elementwise op: one generated loop. */
-function runScalar({ op, attrs, outs }: Node, ins: readonly tf.Tensor[]): tf.Tensor[] {
-  const types = outs.map((out) => out.type);
-  return onHost(ins, types, (arrays, [out]) => {
-    const [type] = types;
-    if (!out || !type) throw new Error(`internal: ${op.name} has no result`);
-    const shape = shapeOf(type);
-    const element = op.scalar?.(
-      ins.map((_, i) => `a${i + 1}[p${i + 1}]`),
-      attrs,
-      type,
-    );
-    const walks = [broadcastWalk(shape, shape), ...ins.map((x) => broadcastWalk(x.shape, shape))];
-    walk(`a0[p0] = ${element}`, shape, [out, ...arrays], walks);
-  });
+/** A loop nest over the operands' numbers; what it writes is on its dtype's grid. */
+function runAsLoop(node: Node, ins: readonly tf.Tensor[]): tf.Tensor[] {
+  const { block, operands } = loopNestOf(node);
+  return onHost(
+    operands.map((i) => at(ins, i)),
+    node.outs.map((out) => out.type),
+    (xs, ys) => runLoop(block, xs, ys),
+  );
 }
 
 function runNode(node: Node, ins: readonly tf.Tensor[], plan: Plan): tf.Tensor[] {
@@ -87,7 +79,7 @@ function runNode(node: Node, ins: readonly tf.Tensor[], plan: Plan): tf.Tensor[]
     const made = outs[i];
     if (!made)
       throw new Error(`internal: ${node.op.name} gave ${outs.length} results for ${node.outs.length}`);
-    return onGrid(out.type, made);
+    return isLoop(node.op) ? made : onGrid(out.type, made);
   });
 }
 
@@ -128,7 +120,7 @@ function runPlan(plan: Plan, ins: readonly tf.Tensor[]): tf.Tensor[] {
 
 function registerOps(backendName: BackendName): void {
   for (const op of ops) {
-    if (!(op.run || op.scalar) || tf.getKernel(op.name, backendName)) continue;
+    if (!(op.run || isLoop(op)) || tf.getKernel(op.name, backendName)) continue;
     tf.registerKernel({
       kernelName: op.name,
       backendName,
@@ -137,7 +129,7 @@ function registerOps(backendName: BackendName): void {
         const ins = Object.values(inputs) as tf.Tensor[];
         return op.run
           ? tf.tidy(() => op.run?.(tf, ins, node.attrs, context) as tf.Tensor)
-          : runScalar(node, ins);
+          : runAsLoop(node, ins);
       },
     });
   }

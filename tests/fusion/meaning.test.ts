@@ -1,0 +1,119 @@
+// Fusion changes no number that matters: random modules and the tiny models, values and gradients, f32 and bf16.
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import { differentiate } from "../../compiler/autodiff/differentiate.ts";
+import { isFloat } from "../../compiler/dtype.ts";
+import { node, value } from "../../compiler/ir/build.ts";
+import { expand } from "../../compiler/ir/expand.ts";
+import { parseModule } from "../../compiler/ir/parse.ts";
+import { printModule } from "../../compiler/ir/print.ts";
+import type { Attrs, Block, Module, TensorType, Value } from "../../compiler/ir/types.ts";
+import { verifyModule } from "../../compiler/ir/verify.ts";
+import { isLoop } from "../../compiler/ops/fused.ts";
+import { isTensorType } from "../../compiler/ops/op.ts";
+import { roundTo } from "../../compiler/ops/round.ts";
+import { fuseKernels } from "../../passes/fuse-kernels.ts";
+import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
+import { difference } from "../support/equal.ts";
+import { lossOf } from "../support/gradients.ts";
+import { moduleOf, recipes } from "../support/modules.ts";
+import { randomData, randomFrom } from "../support/random.ts";
+import { distance, runModule } from "../support/run.ts";
+
+const engine = await startTfjsEngine();
+const fusedOf = (module: Module): Module => {
+  const fused = fuseKernels.run(module, () => {});
+  verifyModule(fused);
+  return fused;
+};
+
+const operands = (module: Module, seed: number) =>
+  module.body.params.map((x) => {
+    const data = randomData(x.type, randomFrom(seed));
+    return data instanceof Float32Array ? roundTo(x.type.dtype, data) : data;
+  });
+
+function expectSame(module: Module, seed: number, tolerance: number): void {
+  const ins = operands(module, seed);
+  const [whole, fused] = [module, fusedOf(module)].map((each) => runModule(engine, each, ins));
+  for (const [i, x] of whole!.entries())
+    expect([i, distance(fused![i]!, x, 0.1) <= tolerance]).toEqual([i, true]);
+}
+
+/** The module with every float in another dtype, converts left out of it. */
+function inDType(module: Module, dtype: TensorType["dtype"]): Module {
+  const map = new Map<Value, Value>();
+  const narrow = (type: TensorType): TensorType => (isFloat(type.dtype) ? { ...type, dtype } : type);
+  const block = ({ params, nodes, results }: Block): Block => {
+    const fresh = params.map((x) => value(x.hint, narrow(x.type)));
+    for (const [i, x] of params.entries()) map.set(x, fresh[i]!);
+    const made = nodes.map((each) => {
+      const attrs: Attrs = Object.fromEntries(
+        Object.entries(each.attrs).map(([key, attr]) => [key, isTensorType(attr) ? narrow(attr) : attr]),
+      );
+      const next = node(
+        each.op,
+        each.ins.map((x) => map.get(x)!),
+        { attrs, regions: each.regions.map(block), hints: each.outs.map((x) => x.hint) },
+      );
+      for (const [i, x] of each.outs.entries()) map.set(x, next.outs[i]!);
+      return next;
+    });
+    return { params: fresh, nodes: made, results: results.map((x) => map.get(x)!) };
+  };
+  return { ...module, body: block(module.body) };
+}
+
+describe("random modules", () => {
+  test("values", () => {
+    fc.assert(
+      fc.property(recipes(12), fc.nat(), (recipe, seed) => expectSame(moduleOf(recipe), seed, 1e-5)),
+      { numRuns: 300 },
+    );
+  });
+
+  test("gradients", () => {
+    fc.assert(
+      fc.property(recipes(8), fc.nat(), (recipe, seed) =>
+        expectSame(differentiate(lossOf(moduleOf(recipe))), seed, 1e-5),
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  test("a fused module differentiates to the gradients of the module", () => {
+    fc.assert(
+      fc.property(recipes(8), fc.nat(), (recipe, seed) => {
+        const module = moduleOf(recipe);
+        const [plain, fused] = [module, fusedOf(module)].map((each) => differentiate(lossOf(each)));
+        const ins = operands(plain!, seed);
+        const [a, b] = [plain!, fused!].map((each) => runModule(engine, each, ins));
+        for (const [i, x] of a!.entries()) expect([i, distance(b![i]!, x, 0.1) <= 1e-5]).toEqual([i, true]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test.each(["bf16", "f16"] as const)("%s is rounded after every op, as without fusion", (dtype) => {
+    fc.assert(
+      fc.property(recipes(8), fc.nat(), (recipe, seed) => {
+        // Op by op all the way down: a kernel of a whole softmax does not round inside.
+        const module = inDType(moduleOf(recipe), dtype);
+        const body = expand(module.body, ({ op }) => op.decompose !== undefined && !isLoop(op));
+        expectSame({ ...module, body }, seed, 0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("fusing again changes nothing, and the text reads back", () => {
+    fc.assert(
+      fc.property(recipes(12), (recipe) => {
+        const once = fusedOf(moduleOf(recipe));
+        expect(printModule(fusedOf(once))).toBe(printModule(once));
+        expect(difference(parseModule(printModule(once)), once)).toBeUndefined();
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
