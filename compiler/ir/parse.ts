@@ -350,7 +350,7 @@ function checkAnnotation(
   if (outs.length !== syntax.outs.length || outs.length !== types.length)
     fail({
       code: "ir-type",
-      message: `\`${syntax.op.image}\` has ${outs.length} results; ${syntax.outs.length} are named and ${types.length} typed`,
+      message: `\`${syntax.op.image}\` has ${outs.length} result${outs.length === 1 ? "" : "s"}; ${syntax.outs.length} are named and ${types.length} typed`,
       at,
     });
   outs.forEach((out, i) => {
