@@ -60,12 +60,14 @@ export function productOf(expression: Expression, table: DimTable): Product {
 }
 
 /** The dim a product makes in IR: its label is the product as written, `_` for a bare integer. */
-export function dimOf({ factors }: Product): Dim {
+export function dimOf({ factors, part, at }: Product): Dim {
+  if (part) fail({ code: "arch-dim", message: "`part(i, n)` belongs to a checkpoint's layout", at });
   const isBare = factors.every(({ key }) => /^\d+$/.test(key));
-  return {
-    label: isBare ? "_" : factors.map(({ key }) => key).join("*"),
-    size: factors.reduce((n, factor) => n * factor.size, 1),
-  };
+  const label = isBare ? "_" : factors.map(({ key }) => key).join("*");
+  const size = factors.reduce((n, factor) => n * factor.size, 1);
+  if (size < 1 || !Number.isSafeInteger(size))
+    fail({ code: "arch-dim", message: `a tensor's dim cannot be ${size}`, at });
+  return { label, size };
 }
 
 export const dimsOf = (list: DimList, table: DimTable): readonly Dim[] =>

@@ -50,11 +50,15 @@ export type Context = {
   readonly builder: BlockBuilder;
   readonly params: Map<string, ParamDecl>;
   readonly sown: Map<string, Value[]>;
+  /** The blocks whose calls are under way. */
+  readonly running: Set<BlockDef>;
   /** Where a value got its name, for the second span of an error. */
   readonly declared: Map<Value, Span>;
 };
 
 const join = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join(".");
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 const single = (x: Entity, at: Span): Value => {
   if (x.kind === "scalar")
@@ -111,6 +115,8 @@ export class Frame {
     body,
   }: Extract<Statement, { kind: "repeat" }>): readonly Value[] | undefined {
     const times = this.number(count);
+    if (!Number.isSafeInteger(times) || times < 0)
+      fail({ code: "arch-type", message: `\`repeat\` takes a whole number, this is ${times}`, at: count.at });
     for (let i = 0; i < times; i++) {
       this.scope.set(variable.text, { kind: "scalar", value: i });
       const returned = this.run(body);
@@ -134,7 +140,7 @@ export class Frame {
     if (values.length !== names.length)
       fail({
         code: "arch-arity",
-        message: `${names.length} names for ${values.length} results`,
+        message: `${counted(names.length, "name")} for ${counted(values.length, "result")}`,
         at: expression.at,
       });
     names.forEach((name, i) => {
@@ -157,6 +163,12 @@ export class Frame {
   private declareParam({ name, dims: list, path, origins, init, isStored }: ParamSyntax): void {
     const { dims, options, params, builder, declared } = this.context;
     const full = join(this.place.path, this.interpolate(path));
+    if (!/^\w+(\.\w+)*$/.test(full))
+      fail({
+        code: "arch-name",
+        message: `a parameter's path is words with dots between, this is ${JSON.stringify(full)}`,
+        at: path.at,
+      });
     const earlier = params.get(full);
     if (earlier)
       fail({
@@ -288,7 +300,7 @@ export class Frame {
       return make();
     } catch (error) {
       if (!(error instanceof Q3Error)) throw error;
-      const notes = operands.map((x) => ({
+      const notes = [...new Set(operands)].map((x) => ({
         message: `\`${x.hint}\` is ${formatType(x.type)}`,
         at: declared.get(x),
       }));
@@ -367,7 +379,7 @@ export class Frame {
 
   private call(expression: Extract<Expression, { kind: "call" }>): readonly Value[] {
     const { arch } = this.context;
-    const form = forms[expression.callee];
+    const form = Object.hasOwn(forms, expression.callee) ? forms[expression.callee] : undefined;
     if (form) return form(this, expression);
     const block = arch.blocks.find(({ name }) => name.text === expression.callee);
     if (block) return this.callBlock(block, expression);
@@ -389,7 +401,7 @@ export class Frame {
   }
 
   private attribute(op: OpDef, { name, nameAt, value }: NamedArgument): Attr {
-    if (!(name in op.attrs))
+    if (!Object.hasOwn(op.attrs, name))
       return fail({
         code: "arch-name",
         message: `\`${op.name}\` takes no ${name}; it takes ${Object.keys(op.attrs).join(", ") || "no attributes"}`,
@@ -429,7 +441,7 @@ export class Frame {
     if (args.length !== block.formals.length)
       fail({
         code: "arch-arity",
-        message: `\`${block.name.text}\` takes ${block.formals.length} operands, got ${args.length}`,
+        message: `\`${block.name.text}\` takes ${counted(block.formals.length, "operand")}, got ${args.length}`,
         at,
         notes: [{ message: "declared here", at: block.name.at }],
       });
@@ -439,7 +451,17 @@ export class Frame {
       if (arg) scope.set(formal.name.text, this.bind(formal, arg));
     });
     const place = { path: join(this.place.path, text("at")), origin: join(this.place.origin, text("from")) };
+    const { running } = this.context;
+    if (running.has(block))
+      fail({
+        code: "arch-recursion",
+        message: `\`${block.name.text}\` ends up calling itself`,
+        at,
+        notes: [{ message: "declared here", at: block.name.at }],
+      });
+    running.add(block);
     const results = new Frame(this.context, scope, place).run(block.body);
+    running.delete(block);
     return (
       results ??
       fail({ code: "arch-arity", message: `\`${block.name.text}\` returns nothing`, at: block.name.at })
@@ -475,8 +497,10 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
     builder,
     params: new Map(),
     sown: new Map(),
+    running: new Set(),
     declared: new Map(),
   };
+  checkNames(arch);
   const top = new Frame(context, new Map(), { path: "", origin: "" });
   for (const { name, size } of arch.dims) declareDim(context, top, name, size);
   const inputs = arch.model.formals.map(({ name, dims: list }) => {
@@ -503,8 +527,36 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
   };
 }
 
+/** No block has another's name, no operand another operand's. */
+function checkNames({ blocks, model }: Architecture): void {
+  const distinct = (what: string, names: readonly Word[]): void => {
+    const seen = new Map<string, Word>();
+    for (const name of names) {
+      const earlier = seen.get(name.text);
+      if (earlier)
+        fail({
+          code: "arch-name",
+          message: `the ${what} ${name.text} is declared twice`,
+          at: name.at,
+          notes: [{ message: "first here", at: earlier.at }],
+        });
+      seen.set(name.text, name);
+    }
+  };
+  distinct(
+    "block",
+    blocks.map(({ name }) => name),
+  );
+  for (const { formals } of [...blocks, model])
+    distinct(
+      "operand",
+      formals.map(({ name }) => name),
+    );
+}
+
 function declareDim(context: Context, frame: Frame, { text, at }: Word, size: Expression): void {
-  const given = context.options.sizes?.[text] ?? frame.number(size);
+  const { sizes = {} } = context.options;
+  const given = (Object.hasOwn(sizes, text) ? sizes[text] : undefined) ?? frame.number(size);
   const earlier = context.dims.get(text);
   if (earlier)
     fail({

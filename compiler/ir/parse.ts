@@ -1,5 +1,5 @@
 // Text → Module. The grammar builds a spanned tree; names, ops and types are resolved in a second step.
-import { createToken, EmbeddedActionsParser, type IToken, Lexer } from "chevrotain";
+import { createToken, EmbeddedActionsParser, type IToken, Lexer, tokenLabel } from "chevrotain";
 import { didYouMean, fail, invariant, type Source, type Span } from "../diag.ts";
 import { findDType } from "../dtype.ts";
 import { findOp, opNames } from "../ops/index.ts";
@@ -92,9 +92,23 @@ type BlockSyntax = {
 };
 type ModuleSyntax = { readonly name: IToken; readonly block: BlockSyntax };
 
+const shown = (token: IToken): string => (token.tokenType.name === "EOF" ? "the end" : `\`${token.image}\``);
+
 class ModuleParser extends EmbeddedActionsParser {
   constructor() {
-    super(tokens, { recoveryEnabled: false });
+    super(tokens, {
+      recoveryEnabled: false,
+      errorMessageProvider: {
+        buildMismatchTokenMessage: ({ expected, actual }) =>
+          `expected ${tokenLabel(expected)}, found ${shown(actual)}`,
+        buildNotAllInputParsedMessage: ({ firstRedundant }) =>
+          `expected the end, found ${shown(firstRedundant)}`,
+        buildNoViableAltMessage: ({ actual: [first], previous }) =>
+          `expected a value of an attribute, found ${shown(first ?? previous)}`,
+        buildEarlyExitMessage: ({ actual: [first], previous }) =>
+          `expected an attribute (name=value) or a type, found ${shown(first ?? previous)}`,
+      },
+    });
     this.performSelfAnalysis();
   }
   module = this.RULE("module", (): ModuleSyntax => {
@@ -224,7 +238,7 @@ export function parseModule(text: string, file = "<ir>"): Module {
   if (error)
     fail({
       code: "ir-syntax",
-      message: error.message.replaceAll("-->", "").replaceAll("<--", "").replace(/\s+/g, " "),
+      message: error.message,
       at: spanOf(source, error.token),
     });
   return resolveModule(source, syntax);
@@ -336,7 +350,7 @@ function checkAnnotation(
   if (outs.length !== syntax.outs.length || outs.length !== types.length)
     fail({
       code: "ir-type",
-      message: `\`${syntax.op.image}\` has ${outs.length} results; ${syntax.outs.length} are named and ${types.length} typed`,
+      message: `\`${syntax.op.image}\` has ${outs.length} result${outs.length === 1 ? "" : "s"}; ${syntax.outs.length} are named and ${types.length} typed`,
       at,
     });
   outs.forEach((out, i) => {

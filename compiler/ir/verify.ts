@@ -14,7 +14,11 @@ export function verifyModule(module: Module, after = "verify"): void {
 }
 
 function verifyBlock(block: Block, after: string): void {
-  const defined = new Set<Value>(block.params);
+  const defined = new Set<Value>();
+  for (const x of block.params) {
+    invariant(!defined.has(x), `after ${after}: the parameter %${x.hint} comes twice`);
+    defined.add(x);
+  }
   for (const each of block.nodes) {
     const name = `%${each.outs[0]?.hint} = ${each.op.name}`;
     for (const x of each.ins)

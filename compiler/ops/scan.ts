@@ -1,7 +1,7 @@
 // The one loop. Operands and region parameters are carries, then xs (sliced along axis 0), then consts.
 
 import { isFloat } from "../dtype.ts";
-import { dim, dimAt, elements, formatType, rankOf, tensor } from "../ir/shape.ts";
+import { dim, dimAt, formatType, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
@@ -75,6 +75,10 @@ function runScan(
   return { carries, ys };
 }
 
+/** Equal but for the dims' names. */
+const isAlike = (a: TensorType, b: TensorType): boolean =>
+  a.dtype === b.dtype && rankOf(a) === rankOf(b) && a.dims.every((d, i) => d.size === dimAt(b, i).size);
+
 export const scan: OpDef<ScanAttrs> = {
   name: "scan",
   doc: "Run the region `length` times, carrying state and stacking what each step yields; as lax.scan.",
@@ -103,15 +107,12 @@ export const scan: OpDef<ScanAttrs> = {
       if (isX && (rankOf(given) < 1 || dimAt(given, 0).size !== attrs.length))
         broken("scan", `operand ${i} is ${formatType(given)}, length is ${attrs.length}`);
       const seen = isX ? tensor(given.dtype, given.dims.slice(1)) : given;
-      if (seen.dtype !== param.type.dtype || elements(seen) !== elements(param.type))
+      if (!isAlike(seen, param.type))
         broken("scan", `operand ${i} is ${formatType(seen)}, the region takes ${formatType(param.type)}`);
     }
     for (const [i, result] of body.results.slice(0, attrs.carries).entries()) {
       const param = at(body.params, i);
-      if (
-        result.type.dtype !== param.type.dtype ||
-        result.type.dims.some((d, j) => d.size !== param.type.dims[j]?.size)
-      )
+      if (!isAlike(result.type, param.type))
         broken(
           "scan",
           `carry ${i} enters as ${formatType(param.type)} and leaves as ${formatType(result.type)}`,

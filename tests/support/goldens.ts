@@ -14,7 +14,9 @@ export function errorGoldens(
   const files = readdirSync(folder).sort();
   const codes = files.map(
     (file) =>
-      /^\S*?([\w-]+): /m.exec(readFileSync(join(folder, file), "utf8").split(DIVIDER)[1] ?? "")?.[1] ?? "",
+      /^\S+:\d+:\d+: ([\w-]+): /m.exec(
+        readFileSync(join(folder, file), "utf8").split(DIVIDER)[1] ?? "",
+      )?.[1] ?? "",
   );
   test.each(files)("%s", (file) => {
     const path = join(folder, file);
