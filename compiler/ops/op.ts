@@ -42,6 +42,23 @@ export type RunContext = {
   ): Tensor[];
 };
 
+/**
+ * What an op that runs regions needs, over real tensors when an engine runs it and over sizes alone when its memory is
+ * planned: both see every tensor come and go at the same points.
+ */
+export type RegionMachine<T> = {
+  /** A result of the node, to be written piece by piece. */
+  fresh(type: TensorType): T;
+  /** A copy of x at one index of axis 0. */
+  slice(x: T, index: number, type: TensorType): T;
+  write(into: T, index: number, piece: T): void;
+  /** Another hold on the same memory. */
+  share(x: T): T;
+  drop(x: T): void;
+  /** Runs a region. Operands that are `given` away go when the region has read them for the last time. */
+  run(block: Block, ins: readonly T[], given: readonly boolean[]): T[];
+};
+
 /** Where the elements of a result come from, for an op that only moves its operand's elements. */
 export type Move =
   /** In the operand's row-major order, under other dims. */
@@ -88,6 +105,13 @@ export type OpDef<A extends Attrs = Attrs> = {
   folds?(attrs: A): Fold;
   /** It depends on nothing but the index along one axis: a fused loop reads its values there. */
   line?(attrs: A): { readonly axis: number; readonly values: Int32Array };
+  /** Runs its regions; an op that has it needs no `run`. */
+  control?<T>(
+    machine: RegionMachine<T>,
+    ins: readonly T[],
+    attrs: A,
+    regions: readonly Block[],
+  ): readonly T[];
   /** The numeric meaning on tfjs tensors. */
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
   /** Work done, when it is not one flop per element written. */

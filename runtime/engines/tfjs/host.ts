@@ -13,6 +13,12 @@ export const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
 const hasHeap = (backend: unknown): backend is BackendWasm =>
   typeof backend === "object" && backend !== null && "typedArrayFromHeap" in backend;
 
+/** A tensor's own numbers: what is written there is in the tensor. */
+export function numbersOf(x: tf.Tensor): NumberArray {
+  const backend: unknown = tf.backend();
+  return hasHeap(backend) ? (backend.typedArrayFromHeap(x) as NumberArray) : (x.dataSync() as NumberArray);
+}
+
 /** Runs `compute` over the operands' numbers into fresh results of the given types, which hold anything. */
 export function onHost(
   ins: readonly tf.Tensor[],
