@@ -1,9 +1,16 @@
 // What fusion did: groups by shape, launches before and after, bytes that no longer move.
-import { byteSize, formatDims } from "../compiler/ir/shape.ts";
+import { byteSize, elements, formatDims } from "../compiler/ir/shape.ts";
 import type { Block, Node, Value } from "../compiler/ir/types.ts";
 import { fused } from "../compiler/ops/fused.ts";
+import { formatBytes } from "../compiler/plan/report.ts";
 
-type Seen = { readonly title: string; readonly ops: number; readonly bytes: number; count: number };
+type Seen = {
+  readonly results: string;
+  readonly said: string;
+  readonly ops: number;
+  readonly bytes: number;
+  count: number;
+};
 
 const bytesOf = (values: readonly Value[]): number => values.reduce((n, x) => n + byteSize(x.type), 0);
 /** Memory that nodes read and write one by one. A reshape moves nothing. */
@@ -22,11 +29,6 @@ function launches(block: Block): number {
 
 const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
 
-function sizeSaid(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  return bytes < 1024 ** 2 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
-}
-
 export class FusionReport {
   private readonly groups = new Map<string, Seen>();
   private readonly counts = { before: 0, after: 0 };
@@ -40,11 +42,18 @@ export class FusionReport {
   }
 
   add(region: Block): void {
-    const ops = region.nodes.map(({ op }) => op.name);
-    const title = `${region.results.map((x) => `%${x.hint}: ${x.type.dtype}[${formatDims(x.type.dims)}]`).join(", ")} = ${ops.join(" ")}`;
-    const key = `${region.params.map((x) => formatDims(x.type.dims)).join(";")} ${title.replaceAll(/%[\w.]+/g, "%")}`;
+    const ops = region.nodes
+      .filter(({ ins }) => ins.length > 0)
+      .filter(isLaunch)
+      .map(({ op }) => op.name);
+    const widest = [...region.nodes.flatMap(({ outs }) => outs), ...region.params].reduce((x, y) =>
+      elements(x.type) >= elements(y.type) ? x : y,
+    );
+    const results = region.results.map((x) => `%${x.hint}`).join(", ");
+    const said = `${ops.join(", ")} over [${formatDims(widest.type.dims)}]`;
+    const key = `${region.params.map((x) => formatDims(x.type.dims)).join(";")} ${region.results.length} ${said}`;
     const bytes = moved(region.nodes) - bytesOf(region.params) - bytesOf(region.results);
-    const seen = this.groups.get(key) ?? { title, ops: ops.length, bytes, count: 0 };
+    const seen = this.groups.get(key) ?? { results, said, ops: region.nodes.length, bytes, count: 0 };
     seen.count++;
     this.groups.set(key, seen);
   }
@@ -54,15 +63,22 @@ export class FusionReport {
     const total = (of: (each: Seen) => number): number =>
       seen.reduce((n, each) => n + of(each) * each.count, 0);
     const { before, after } = this.counts;
+    const groups = plural(
+      total(() => 1),
+      "group",
+    );
+    const ops = plural(
+      total((each) => each.ops),
+      "op",
+    );
+    const saved = formatBytes(total(({ bytes }) => bytes));
+    if (seen.length === 0) return ["nothing to fuse"];
     return [
-      `${plural(
-        total(() => 1),
-        "group",
-      )} of ${plural(
-        total(({ ops }) => ops),
-        "op",
-      )}, ${seen.length} different; launches ${before} -> ${after}; ${sizeSaid(total(({ bytes }) => bytes))} less moved a run`,
-      ...seen.map(({ count, title, bytes }) => `${count} x ${title}; ${sizeSaid(bytes)} less moved`),
+      `${groups} of ${ops}, ${seen.length} different; launches ${before} -> ${after}; ${saved} less moved`,
+      ...seen.map(
+        ({ count, results, said, bytes }) =>
+          `${count > 1 ? `${count} x ` : ""}${results}: ${said}; ${formatBytes(bytes)} less moved`,
+      ),
     ];
   }
 }

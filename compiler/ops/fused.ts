@@ -1,6 +1,7 @@
 // Several ops as one loop nest. What may be one, and when, is passes/fuse-kernels.ts's to say.
 import { formatType, range, sameType } from "../ir/shape.ts";
 import type { Block, Node } from "../ir/types.ts";
+import { replaceable } from "./loop-run.ts";
 import { isMisfit, loopSpaceOf } from "./loop-space.ts";
 import type { OpDef } from "./op.ts";
 import { at, broken } from "./op.ts";
@@ -54,4 +55,11 @@ export function loopNestOf(node: Node): LoopNest {
         };
   nests.set(node, made);
   return made;
+}
+
+/** The operands of a node whose memory one of its results may be written to as the node runs. */
+export function inPlaceOf(node: Node, result: number): number[] {
+  if (!isLoop(node.op)) return [];
+  const { block, operands } = loopNestOf(node);
+  return replaceable(block, result).map((i) => at(operands, i));
 }

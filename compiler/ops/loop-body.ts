@@ -60,6 +60,14 @@ export class LoopBodies {
     return `a${access.array}[${position.name}]`;
   }
 
+  /** The last phase in which an array is read or written under a walk. */
+  lastPhase(access: Access): number {
+    const phases = [...this.positions.values()]
+      .filter((each) => each.access === access)
+      .map(({ phase }) => phase);
+    return Math.max(-1, ...phases);
+  }
+
   /** The local that an array's element is loaded into. */
   load(access: Access, phase: number): string {
     const depth = depthOfAccess(access);

@@ -16,6 +16,8 @@ export type LoopCode = {
   readonly lines: readonly Int32Array[];
   /** How many doubles each buffer holds. */
   readonly buffers: readonly number[];
+  /** For each result the operands whose memory it may be written to. */
+  readonly inPlace: readonly (readonly number[])[];
 };
 
 type Local = {
@@ -131,7 +133,25 @@ class Translation {
       );
     }
     const source = [...this.starts, this.bodies.print(this.phases), ...this.ends].join("\n");
-    return { source, lines: this.layout.lines, buffers: this.buffers };
+    const inPlace = this.block.results.map((x) => (stored.has(x) ? [] : this.replaceable(x)));
+    return { source, lines: this.layout.lines, buffers: this.buffers, inPlace };
+  }
+
+  /** Operands of a result's dtype that are read where it is written and never after. */
+  private replaceable(x: Value): number[] {
+    const store = this.layout.stores.get(x);
+    const phase = phaseOf(this.term(x));
+    const loads = [...this.layout.loads.values()];
+    return this.block.params.flatMap((param, i) => {
+      const own = loads.filter(({ array }) => array === i);
+      const isSame = own.every(
+        (access) =>
+          access.offset === 0 &&
+          access.strides.every((stride, loop) => stride === store?.strides[loop]) &&
+          this.bodies.lastPhase(access) <= phase,
+      );
+      return param.type.dtype === x.type.dtype && isSame ? [i] : [];
+    });
   }
 
   private get rows(): number {

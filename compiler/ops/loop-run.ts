@@ -1,15 +1,11 @@
 // Running a block's loop nest on arrays: generated once per block, compiled once per text and kinds of arrays.
 import type { Block } from "../ir/types.ts";
-import { loopCode } from "./loop-code.ts";
+import { type LoopCode, loopCode } from "./loop-code.ts";
 import type { NumberArray } from "./loops.ts";
 import { rounders } from "./round.ts";
 
 type Kernel = (arrays: readonly NumberArray[]) => void;
-type Loop = {
-  readonly kernel: Kernel;
-  readonly lines: readonly Int32Array[];
-  readonly buffers: readonly number[];
-};
+type Loop = Pick<LoopCode, "lines" | "buffers" | "inPlace"> & { readonly kernel: Kernel };
 
 const POWERS = Float64Array.from({ length: 2200 }, (_, i) => 2 ** (i - 1100));
 const FRACTIONS = Float64Array.from({ length: 32 }, (_, i) => 2 ** (i / 32));
@@ -56,13 +52,13 @@ const kindsOf = (block: Block): string =>
 function loopOf(block: Block): Loop {
   const known = loops.get(block);
   if (known) return known;
-  const { source, lines, buffers } = loopCode(block);
+  const { source, lines, buffers, inPlace } = loopCode(block);
   const count = block.params.length + lines.length + block.results.length + buffers.length;
   const names = Array.from({ length: count }, (_, i) => `a${i}`);
   const text = `// ${kindsOf(block)}\nconst [${names.join(", ")}] = arrays;\n${source}`;
   const kernel = kernels.get(text) ?? compile(text);
   kernels.set(text, kernel);
-  const made = { kernel, lines, buffers };
+  const made = { kernel, lines, buffers, inPlace };
   loops.set(block, made);
   return made;
 }
@@ -80,3 +76,7 @@ export function runLoop(block: Block, ins: readonly NumberArray[], outs: readonl
   const { kernel, lines, buffers } = loopOf(block);
   kernel([...ins, ...lines, ...outs, ...buffers.map((length) => new Float64Array(length))]);
 }
+
+/** The operands whose memory a result of a block may be written to. */
+export const replaceable = (block: Block, result: number): readonly number[] =>
+  loopOf(block).inPlace[result] ?? [];

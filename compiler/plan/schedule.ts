@@ -32,8 +32,8 @@ export function schedule(block: Block, given: readonly boolean[]): Schedule {
 
 /** What runs a schedule: an engine on tensors, or the memory plan on sizes. */
 export type Machine<T> = {
-  /** Fresh results of a node, or another hold on its operand where that is all the op does. */
-  run(node: Node, ins: readonly T[]): readonly T[];
+  /** Results of a node; `last` are the values that go after it. */
+  run(node: Node, ins: readonly T[], last: readonly Value[]): readonly T[];
   /** Called when a node has run and nothing has gone yet. */
   settle(node: Node): void;
   share(x: T): T;
@@ -62,7 +62,7 @@ export function execute<T>(
   };
   drop(unread);
   for (const { node, last } of steps) {
-    const outs = machine.run(node, node.ins.map(read));
+    const outs = machine.run(node, node.ins.map(read), last);
     node.outs.forEach((out, i) => {
       const made = outs[i];
       if (made === undefined)

@@ -59,8 +59,9 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
     if (holds === 1) this.live -= x.size * tf.util.bytesPerElement(x.dtype);
   }
 
+  /** A reshape shares its operand's memory; tfjs-wasm's clone copies. */
   share(x: tf.Tensor): tf.Tensor {
-    return this.hold(tf.clone(x));
+    return this.hold(tf.reshape(x, x.shape));
   }
 
   settle(): void {
