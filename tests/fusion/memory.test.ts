@@ -30,7 +30,9 @@ function measured(module: Module, donated: readonly number[] = [], engine = engi
 
 function expectPlanned(module: Module, donated: readonly number[] = [], engine = engines[0]): void {
   const { bytesOf } = engine;
-  expect(planMemory(module, { donated, bytesOf }).peak.bytes).toBe(measured(module, donated, engine));
+  expect(planMemory(module, { donated, bytesOf, inPlace: true }).peak.bytes).toBe(
+    measured(module, donated, engine),
+  );
 }
 
 /** No two allocations that are held at one time overlap, and the arena is no smaller than what is live. */

@@ -1,8 +1,10 @@
 // Runs scheduled programs on tfjs tensors, and keeps count of the bytes they hold.
 import * as tf from "@tensorflow/tfjs-core";
-import type { Block, Node, TensorType } from "../../../compiler/ir/types.ts";
-import { isLoop, loopNestOf } from "../../../compiler/ops/fused.ts";
+import { elements, shapeOf } from "../../../compiler/ir/shape.ts";
+import type { Block, Node, TensorType, Value } from "../../../compiler/ir/types.ts";
+import { inPlaceOf, isLoop, loopNestOf } from "../../../compiler/ops/fused.ts";
 import { runLoop } from "../../../compiler/ops/loop-run.ts";
+import type { NumberArray } from "../../../compiler/ops/loops.ts";
 import { at, type RegionMachine, type RunContext } from "../../../compiler/ops/op.ts";
 import { isRounded, roundTo } from "../../../compiler/ops/round.ts";
 import { execute, type Machine, type Schedule, scheduleOf } from "../../../compiler/plan/schedule.ts";
@@ -18,14 +20,27 @@ function onGrid(type: TensorType, x: tf.Tensor): tf.Tensor {
   return rounded;
 }
 
-/** A loop nest over the operands' numbers; what it writes is on its dtype's grid. */
-export function runAsLoop(node: Node, ins: readonly tf.Tensor[]): tf.Tensor[] {
+/** A loop nest over the operands' numbers; what it writes is on its dtype's grid. `over` are tensors it writes to. */
+export function runAsLoop(
+  node: Node,
+  ins: readonly tf.Tensor[],
+  over: readonly (tf.Tensor | undefined)[] = [],
+): tf.Tensor[] {
   const { block, operands } = loopNestOf(node);
-  return onHost(
+  const types = node.outs.map((out) => out.type);
+  const fresh = onHost(
     operands.map((i) => at(ins, i)),
-    node.outs.map((out) => out.type),
-    (xs, ys) => runLoop(block, xs, ys),
+    types.filter((_, i) => !over[i]),
+    (xs, ys) => {
+      const rest = [...ys];
+      const outs = types.map((_, i) => {
+        const tensor = over[i];
+        return at([tensor ? numbersOf(tensor) : rest.shift()], 0) as NumberArray;
+      });
+      runLoop(block, xs, outs);
+    },
   );
+  return types.map((_, i) => over[i] ?? (fresh.shift() as tf.Tensor));
 }
 
 /** One run of a program: its tensors, by the memory behind them. */
@@ -69,15 +84,37 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
     this.peak = Math.max(this.peak, this.live);
   }
 
-  run(node: Node, ins: readonly tf.Tensor[]): tf.Tensor[];
+  run(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): tf.Tensor[];
   run(block: Block, ins: readonly tf.Tensor[], given: readonly boolean[]): tf.Tensor[];
-  run(what: Node | Block, ins: readonly tf.Tensor[], given: readonly boolean[] = []): tf.Tensor[] {
-    return "op" in what ? this.runNode(what, ins) : execute(scheduleOf(what, given), ins, given, this);
+  run(
+    what: Node | Block,
+    ins: readonly tf.Tensor[],
+    how: readonly Value[] | readonly boolean[],
+  ): tf.Tensor[] {
+    if ("op" in what) return this.runNode(what, ins, how as readonly Value[]);
+    const given = how as readonly boolean[];
+    return execute(scheduleOf(what, given), ins, given, this);
   }
 
-  private runNode(node: Node, ins: readonly tf.Tensor[]): tf.Tensor[] {
+  /** Operands that go with this node, and whose memory its results are written to. */
+  private replaced(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): (tf.Tensor | undefined)[] {
+    const taken = new Set<number>();
+    return node.outs.map((out, result) => {
+      const operand = inPlaceOf(node, result).find((i) => {
+        const { dataId, size } = at(ins, i);
+        const isAlone = this.holds.get(dataId) === 1 && tf.backend().refCount(dataId) === 1;
+        return last.includes(at(node.ins, i)) && isAlone && !taken.has(i) && size === elements(out.type);
+      });
+      if (operand === undefined) return undefined;
+      taken.add(operand);
+      return tf.reshape(at(ins, operand), shapeOf(out.type));
+    });
+  }
+
+  private runNode(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): tf.Tensor[] {
     const { op, attrs, regions } = node;
     if (op.control) return [...op.control<tf.Tensor>(this, ins, attrs, regions)];
+    if (isLoop(op)) return runAsLoop(node, ins, this.replaced(node, ins, last)).map((x) => this.hold(x));
     const context: RunContext = {
       outs: node.outs.map((out) => out.type),
       regions,
@@ -95,7 +132,7 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
       .engine()
       .runKernel(op.name, ins as unknown as tf.NamedTensorMap, call as unknown as tf.NamedAttrMap);
     const outs = (Array.isArray(result) ? result : [result]) as tf.Tensor[];
-    const isRoundedAlready = isLoop(op) || op.moves !== undefined || regions.length > 0;
+    const isRoundedAlready = op.moves !== undefined || regions.length > 0;
     return outs.map((x, i) => this.hold(isRoundedAlready ? x : onGrid(at(node.outs, i).type, x)));
   }
 
