@@ -1,4 +1,4 @@
-// Gated DeltaNet's core: the causal convolution, the unit triangular solve and the gated delta rule.
+// Gated DeltaNet's core: the unit triangular solve and the gated delta rule.
 // Source: Yang et al. 2024 (Gated Delta Networks); HF torch_chunk_gated_delta_rule and torch_recurrent_gated_delta_rule.
 import { dim, dimAt, elements, formatDims, range, rankOf, replaceAt, tensor } from "../ir/shape.ts";
 import type { Dim, TensorType } from "../ir/types.ts";
@@ -6,35 +6,6 @@ import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 import type { OpDef } from "./op.ts";
 import { at, broken, expectArity, expectDims, expectFloats, expectLabel } from "./op.ts";
-
-const causalConv1d: OpDef = {
-  name: "causal_conv1d",
-  doc: "Depthwise: out[t] = sum_j x[t - (width-1) + j] * w[j]; x [b, t, c], w [width, c], zeros before the start.",
-  attrs: {},
-  infer(ins) {
-    expectArity("causal_conv1d", ins, 2);
-    const [x, w] = [at(ins, 0), at(ins, 1)];
-    if (rankOf(x) !== 3 || rankOf(w) !== 2 || dimAt(x, 2).size !== dimAt(w, 1).size)
-      broken(
-        "causal_conv1d",
-        `takes [b, t, c] and [width, c], got [${formatDims(x.dims)}] and [${formatDims(w.dims)}]`,
-      );
-    expectFloats("causal_conv1d", x, w);
-    expectDims("causal_conv1d", "the kernel is", w.dims, [dimAt(w, 0), dimAt(x, 2)]);
-    return [x];
-  },
-  decompose(k, ins) {
-    const [x, w] = [at(ins, 0), at(ins, 1)];
-    const [width, channels] = k.dimsOf(w) as [Dim, Dim];
-    const steps = at(k.dimsOf(x), 1).size;
-    const padded = k.pad(x, 1, width.size - 1, 0);
-    const taps = range(width.size).map((j) =>
-      k.mul(k.slice(padded, 1, j, j + steps), k.reshape(k.slice(w, 0, j, j + 1), [channels])),
-    );
-    return [taps.reduce((sum, tap) => k.add(sum, tap))];
-  },
-  flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 0).size,
-};
 
 /** Row by row: x_i = b_i - sum_{j<i} l_ij x_j, or from the last row up for the transpose. */
 function solveUnit(l: NumberArray, b: NumberArray, c: number, n: number, isTranspose: boolean): Float64Array {
@@ -300,4 +271,4 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
   flops: (ins) => 8 * elements(at(ins, 2)) * dimAt(at(ins, 1), 3).size,
 };
 
-export const deltaRuleOps: readonly OpDef[] = [causalConv1d, segmentSum, triangularSolve, gatedDeltaRule];
+export const deltaRuleOps: readonly OpDef[] = [segmentSum, triangularSolve, gatedDeltaRule];
