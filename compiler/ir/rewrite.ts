@@ -45,14 +45,28 @@ export function* allNodes(block: Block): Generator<Node> {
   }
 }
 
-/** Drops nodes whose results nobody reads, in regions too. All ops are pure. */
+/** Drops nodes whose results nobody reads, in regions too, and what an op's `prune` says of the rest. All ops are pure. */
 export function dropDead(block: Block): Block {
   const live = new Set<Value>(block.results);
   const kept: Node[] = [];
   for (const each of block.nodes.toReversed()) {
     if (!each.outs.some((out) => live.has(out))) continue;
-    for (const x of each.ins) live.add(x);
-    kept.push(each.regions.length > 0 ? { ...each, regions: each.regions.map(dropDead) } : each);
+    const left = each.regions.length > 0 ? pruned(each, live) : each;
+    for (const x of left.ins) live.add(x);
+    kept.push(left);
   }
   return { ...block, nodes: kept.reverse() };
+}
+
+function pruned(whole: Node, live: ReadonlySet<Value>): Node {
+  const { op, ins, outs, attrs, regions } = whole;
+  const all = { ins: [...ins.keys()], outs: [...outs.keys()], attrs, regions: regions.map(dropDead) };
+  const part = op.prune?.(all, (i) => outs.some((out, j) => i === j && live.has(out)), dropDead) ?? all;
+  return {
+    ...whole,
+    attrs: part.attrs,
+    regions: part.regions,
+    ins: ins.filter((_, i) => part.ins.includes(i)),
+    outs: outs.filter((_, i) => part.outs.includes(i)),
+  };
 }

@@ -36,6 +36,14 @@ export type RunContext = {
   onHost(ins: readonly Tensor[], outs: readonly TensorType[], compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void): Tensor[];
 };
 
+/** A node with some of its operands, regions' results and own results: which of them, by index. */
+export type NodePart<A> = {
+  readonly ins: readonly number[];
+  readonly outs: readonly number[];
+  readonly attrs: A;
+  readonly regions: readonly Block[];
+};
+
 export type OpDef<A extends Attrs = Attrs> = {
   readonly name: string;
   /** One sentence; `q3c explain` prints it. */
@@ -58,6 +66,8 @@ export type OpDef<A extends Attrs = Attrs> = {
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
   /** Work done, when it is not one flop per element written. */
   flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
+  /** What is left of a node with regions when only some of its results are read. */
+  prune?(whole: NodePart<A>, isLive: (result: number) => boolean, dropDead: (block: Block) => Block): NodePart<A>;
   /** The attrs and regions to replay under differentiation, when the backward needs more than the op's outputs. */
   forBackward?(ins: readonly TensorType[], attrs: A, regions: readonly Block[]): readonly Block[];
 };

@@ -2,7 +2,7 @@
 import { dim, dimAt, elements, formatType, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
+import type { NodePart, OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
 import { at, broken } from "./op.ts";
 import { isFloat } from "../dtype.ts";
 
@@ -68,6 +68,29 @@ function runScan(tf: Tfjs, body: Block, ins: readonly Tensor[], attrs: ScanAttrs
   return { carries, ys };
 }
 
+/** The loop without the results nobody reads: neither outside nor, for a carry, in later steps. */
+function pruneScan(whole: NodePart<ScanAttrs>, isLive: (result: number) => boolean, dropDead: (block: Block) => Block): NodePart<ScanAttrs> {
+  const { attrs, ins } = whole;
+  const body = at(whole.regions, 0);
+  const constsAt = attrs.carries + attrs.xs;
+  let outs = whole.outs.filter(isLive);
+  for (;;) {
+    const inner = dropDead({ ...body, results: outs.map((i) => at(body.results, i)) });
+    const read = new Set([...inner.nodes.flatMap((each) => each.ins), ...inner.results]);
+    const isRead = (i: number): boolean => read.has(at(body.params, i));
+    const more = whole.outs.filter((i) => outs.includes(i) || (i < attrs.carries && isRead(i)));
+    if (more.length > outs.length) {
+      outs = more;
+      continue;
+    }
+    const left = ins.filter((i) => (i < attrs.carries ? outs.includes(i) : isRead(i)));
+    const carries = left.filter((i) => i < attrs.carries).length;
+    const xs = left.filter((i) => i < constsAt).length - carries;
+    const region = { ...inner, params: left.map((i) => at(body.params, i)) };
+    return { ins: left, outs, attrs: { ...attrs, carries, xs }, regions: [region] };
+  }
+}
+
 export const scan: OpDef<ScanAttrs> = {
   name: "scan",
   doc: "Run the region `length` times, carrying state and stacking what each step yields; as lax.scan.",
@@ -102,6 +125,7 @@ export const scan: OpDef<ScanAttrs> = {
     return [{ ...body, results: [...body.results, ...body.params.slice(0, attrs.carries)] }];
   },
   vjp: scanVjp,
+  prune: pruneScan,
   run(tf, ins, attrs, { regions, runBlock }) {
     const body = at(regions, 0);
     const { carries, ys } = runScan(tf, body, ins, attrs, (args) => runBlock(body, args));

@@ -1,0 +1,276 @@
+// canonicalize: local rewrites that are right wherever they apply, as a list; each says in a sentence what it does.
+import type { DType } from "../compiler/dtype.ts";
+import { blockBuilder } from "../compiler/ir/build.ts";
+import { dropDead, rewriteBlock } from "../compiler/ir/rewrite.ts";
+import { dimAt, elements, range, sameType } from "../compiler/ir/shape.ts";
+import type { Node, Value } from "../compiler/ir/types.ts";
+import type { K } from "../compiler/ops/k.ts";
+import type { Pass } from "./pass.ts";
+
+type Context = {
+  readonly k: K<Value>;
+  /** The node a value comes from when the op is the named one. */
+  from(op: string, x: Value | undefined): Node | undefined;
+  /** The number that every element is, if it is known. */
+  constant(x: Value | undefined): number | undefined;
+};
+
+/** A rule sees a node of its op over canonical operands, and gives the value that takes its result's place. */
+type Rule = {
+  readonly ops: readonly string[];
+  readonly doc: string;
+  apply(node: Node, cx: Context): Value | undefined;
+};
+
+const operand = ({ ins }: Node, index = 0): Value => {
+  const x = ins[index];
+  if (!x) throw new Error(`internal: no operand ${index}`);
+  return x;
+};
+const resultType = ({ outs }: Node) => {
+  const [out] = outs;
+  if (!out) throw new Error("internal: a node without results");
+  return out.type;
+};
+const ints = ({ attrs }: Node, name: string): readonly number[] => attrs[name] as readonly number[];
+const isSame = (node: Node, x: Value): boolean => sameType(resultType(node), x.type);
+/** x where its type is the result's. */
+const ifSame = (node: Node, x: Value): Value | undefined => (isSame(node, x) ? x : undefined);
+
+/** Whether every number of the first dtype is one of the second. */
+const holds = (from: DType, to: DType): boolean =>
+  from === to || from === "bool" || (to === "f32" && (from === "bf16" || from === "f16"));
+/** Numbers that every dtype but bool holds exactly. */
+const isPlain = (n: number): boolean => Number.isInteger(n) && Math.abs(n) <= 256;
+
+const neutral = (op: string, right: number, isCommutative: boolean): Rule => ({
+  ops: [op],
+  doc: `${op} with ${right} is nothing.`,
+  apply(node, { constant }) {
+    const [a, b] = [operand(node, 0), operand(node, 1)];
+    if (constant(b) === right && isSame(node, a)) return a;
+    return isCommutative && constant(a) === right ? ifSame(node, b) : undefined;
+  },
+});
+
+/** The only operand of a concatenate that a slice along its axis reads, and where that operand starts. */
+function partRead(
+  whole: Node,
+  axis: number,
+  start: number,
+  limit: number,
+): { part: Value; at: number } | undefined {
+  let at = 0;
+  for (const part of whole.ins) {
+    const end = at + dimAt(part.type, axis).size;
+    if (start >= at && limit <= end) return { part, at };
+    at = end;
+  }
+  return undefined;
+}
+
+const rules: readonly Rule[] = [
+  {
+    ops: ["reshape", "convert", "broadcast"],
+    doc: "To its own type: nothing.",
+    apply: (node) => ifSame(node, operand(node)),
+  },
+  {
+    ops: ["reduce_sum", "reduce_max"],
+    doc: "Over no axes: nothing.",
+    apply: (node) => (ints(node, "axes").length === 0 ? ifSame(node, operand(node)) : undefined),
+  },
+  {
+    ops: ["transpose"],
+    doc: "In the order it has: nothing.",
+    apply: (node) => (ints(node, "permutation").every((axis, i) => axis === i) ? operand(node) : undefined),
+  },
+  { ops: ["slice"], doc: "Of the whole: nothing.", apply: (node) => ifSame(node, operand(node)) },
+  { ops: ["pad"], doc: "By nothing: nothing.", apply: (node) => ifSame(node, operand(node)) },
+  {
+    ops: ["concatenate"],
+    doc: "Of one: nothing.",
+    apply: (node) => (node.ins.length === 1 ? operand(node) : undefined),
+  },
+  {
+    ops: ["reshape", "broadcast", "slice", "transpose"],
+    doc: "Of a constant: a constant.",
+    apply(node, { k, constant }) {
+      const n = constant(operand(node));
+      return n === undefined ? undefined : k.constant(n, resultType(node));
+    },
+  },
+  {
+    ops: ["convert"],
+    doc: "Of a small whole constant: a constant.",
+    apply(node, { k, constant }) {
+      const n = constant(operand(node));
+      if (n === undefined || !isPlain(n)) return undefined;
+      return k.constant(resultType(node).dtype === "bool" ? Number(n !== 0) : n, resultType(node));
+    },
+  },
+  {
+    ops: ["reshape"],
+    doc: "Of a reshape: one reshape.",
+    apply(node, { k, from }) {
+      const inner = from("reshape", operand(node));
+      return inner && k.reshape(operand(inner), resultType(node).dims);
+    },
+  },
+  {
+    ops: ["transpose"],
+    doc: "Of a transpose: one transpose.",
+    apply(node, { k, from }) {
+      const inner = from("transpose", operand(node));
+      if (!inner) return undefined;
+      const first = ints(inner, "permutation");
+      return k.transpose(
+        operand(inner),
+        ints(node, "permutation").map((axis) => first[axis] ?? axis),
+      );
+    },
+  },
+  {
+    ops: ["convert"],
+    doc: "Of a convert that lost nothing: one convert.",
+    apply(node, { k, from }) {
+      const inner = from("convert", operand(node));
+      const x = inner && operand(inner);
+      return x && holds(x.type.dtype, operand(node).type.dtype)
+        ? k.convert(x, resultType(node).dtype)
+        : undefined;
+    },
+  },
+  {
+    ops: ["negate"],
+    doc: "Of a negate: nothing.",
+    apply(node, { from }) {
+      const inner = from("negate", operand(node));
+      return inner && operand(inner);
+    },
+  },
+  {
+    ops: ["slice"],
+    doc: "Of a slice: one slice.",
+    apply(node, { k, from }) {
+      const inner = from("slice", operand(node));
+      if (!inner) return undefined;
+      const offsets = ints(inner, "starts");
+      const moved = (name: string) => ints(node, name).map((n, i) => n + (offsets[i] ?? 0));
+      return k.one("slice", [operand(inner)], { starts: moved("starts"), limits: moved("limits") });
+    },
+  },
+  {
+    ops: ["slice"],
+    doc: "Of a concatenate, within one operand: a slice of that operand.",
+    apply(node, { k, from }) {
+      const whole = from("concatenate", operand(node));
+      if (!whole) return undefined;
+      const axis = whole.attrs["axis"] as number;
+      const [starts, limits] = [ints(node, "starts"), ints(node, "limits")];
+      const found = partRead(whole, axis, starts[axis] ?? 0, limits[axis] ?? 0);
+      if (!found) return undefined;
+      const moved = (list: readonly number[]) => list.map((n, i) => (i === axis ? n - found.at : n));
+      return k.reshape(
+        k.one("slice", [found.part], { starts: moved(starts), limits: moved(limits) }),
+        resultType(node).dims,
+      );
+    },
+  },
+  {
+    ops: ["concatenate"],
+    doc: "Of slices of one value that follow each other: one slice.",
+    apply(node, { k, from }) {
+      const axis = node.attrs["axis"] as number;
+      const parts = node.ins.map((x) => from("slice", x));
+      const [first, last] = [parts[0], parts.at(-1)];
+      const isRun = parts.every((part, i) => i === 0 || follows(parts[i - 1], part, axis));
+      if (!first || !last || !isRun) return undefined;
+      const x = k.one("slice", [operand(first)], {
+        starts: ints(first, "starts"),
+        limits: ints(last, "limits"),
+      });
+      return ifSame(node, x);
+    },
+  },
+  {
+    ops: ["broadcast"],
+    doc: "That repeats nothing: a reshape.",
+    apply: (node, { k }) =>
+      elements(operand(node).type) === elements(resultType(node))
+        ? k.reshape(operand(node), resultType(node).dims)
+        : undefined,
+  },
+  neutral("multiply", 1, true),
+  neutral("divide", 1, false),
+  neutral("add", 0, true),
+  neutral("subtract", 0, false),
+  {
+    ops: ["add"],
+    doc: "Of a negate: a subtract.",
+    apply(node, { k, from }) {
+      const [a, b] = [operand(node, 0), operand(node, 1)];
+      const minus = from("negate", b);
+      return minus ? k.sub(a, operand(minus)) : undefined;
+    },
+  },
+  {
+    ops: ["select"],
+    doc: "Between equals, or by a mask that is known: one of the two.",
+    apply(node, { constant }) {
+      const [mask, a, b] = [operand(node, 0), operand(node, 1), operand(node, 2)];
+      const known = constant(mask);
+      if (known !== undefined) return ifSame(node, known !== 0 ? a : b);
+      return a === b ? ifSame(node, a) : undefined;
+    },
+  },
+];
+
+/** Whether a slice starts along the axis where another of the same value ends, and is like it elsewhere. */
+function follows(before: Node | undefined, next: Node | undefined, axis: number): boolean {
+  if (!before || !next || operand(before) !== operand(next)) return false;
+  const [starts, limits] = [ints(before, "starts"), ints(before, "limits")];
+  return range(starts.length).every((i) =>
+    i === axis
+      ? ints(next, "starts")[i] === limits[i]
+      : ints(next, "starts")[i] === starts[i] && ints(next, "limits")[i] === limits[i],
+  );
+}
+
+const rulesOf = new Map<string, Rule[]>();
+for (const rule of rules) for (const op of rule.ops) rulesOf.set(op, [...(rulesOf.get(op) ?? []), rule]);
+
+export const canonicalize: Pass = {
+  name: "canonicalize",
+  doc: "Local rewrites to one way of saying a thing: what does nothing goes, what can be said at once is said at once.",
+  run(module, remark) {
+    const origin = new Map<Value, Node>();
+    const from: Context["from"] = (op, x) => {
+      const found = x && origin.get(x);
+      return found?.op.name === op ? found : undefined;
+    };
+    const constant: Context["constant"] = (x) => from("constant", x)?.attrs["value"] as number | undefined;
+    let count = 0;
+    const simplify = (old: Node): { nodes: readonly Node[]; outs: readonly Value[] } => {
+      for (const rule of rulesOf.get(old.op.name) ?? []) {
+        const builder = blockBuilder(
+          { kind: "pass", pass: "canonicalize", from: old.loc },
+          old.outs.map((x) => x.hint),
+        );
+        const out = rule.apply(old, { k: builder.k, from, constant });
+        if (!out) continue;
+        count++;
+        const { nodes, results } = rewriteBlock(
+          { params: [], nodes: builder.nodes, results: [out] },
+          simplify,
+        );
+        return { nodes, outs: results };
+      }
+      for (const out of old.outs) origin.set(out, old);
+      return { nodes: [old], outs: old.outs };
+    };
+    const body = dropDead(rewriteBlock(module.body, simplify));
+    if (count > 0) remark(`${count} rewrite${count === 1 ? "" : "s"}`);
+    return { ...module, body };
+  },
+};
