@@ -179,18 +179,44 @@ const rules: readonly Rule[] = [
   },
   {
     ops: ["concatenate"],
-    doc: "Of slices of one value that follow each other: one slice.",
+    doc: "Of slices that follow each other in one value: one slice.",
     apply(node, { k, from }) {
       const axis = node.attrs["axis"] as number;
-      const parts = node.ins.map((x) => from("slice", x));
-      const [first, last] = [parts[0], parts.at(-1)];
-      const isRun = parts.every((part, i) => i === 0 || follows(parts[i - 1], part, axis));
-      if (!first || !last || !isRun) return undefined;
-      const x = k.one("slice", [operand(first)], {
-        starts: ints(first, "starts"),
-        limits: ints(last, "limits"),
+      const groups: { first: Value; slices: Node[] }[] = [];
+      for (const x of node.ins) {
+        const [part, last] = [from("slice", x), groups.at(-1)];
+        if (part && follows(last?.slices.at(-1), part, axis)) last?.slices.push(part);
+        else groups.push({ first: x, slices: part ? [part] : [] });
+      }
+      if (groups.length === node.ins.length) return undefined;
+      const parts = groups.map(({ first, slices }) => joined(k, slices) ?? first);
+      return ifSame(node, k.concat(parts, axis));
+    },
+  },
+  {
+    ops: ["reduce_sum"],
+    doc: "Over the axis of a concatenate: slices of one value come together, in order.",
+    apply(node, { k, from }) {
+      const whole = from("concatenate", operand(node));
+      const axis = whole?.attrs["axis"] as number;
+      if (!whole || !ints(node, "axes").includes(axis)) return undefined;
+      const places = whole.ins.map((x) => {
+        const part = from("slice", x);
+        return { x, source: part ? operand(part) : x, start: part ? (ints(part, "starts")[axis] ?? 0) : 0 };
       });
-      return ifSame(node, x);
+      const sources = new Map(
+        [...new Set(places.map(({ source }) => source))].map((source, i) => [source, i]),
+      );
+      const at = (source: Value): number => sources.get(source) ?? 0;
+      const sorted = places.toSorted((a, b) => at(a.source) - at(b.source) || a.start - b.start);
+      if (sorted.every(({ x }, i) => x === whole.ins[i])) return undefined;
+      return k.sum(
+        k.concat(
+          sorted.map(({ x }) => x),
+          axis,
+        ),
+        ints(node, "axes"),
+      );
     },
   },
   {
@@ -225,6 +251,13 @@ const rules: readonly Rule[] = [
     },
   },
 ];
+
+/** Slices that follow each other as one. */
+function joined(k: K<Value>, slices: readonly Node[]): Value | undefined {
+  const [first, last] = [slices[0], slices.at(-1)];
+  if (!first || !last || first === last) return undefined;
+  return k.one("slice", [operand(first)], { starts: ints(first, "starts"), limits: ints(last, "limits") });
+}
 
 /** Whether a slice starts along the axis where another of the same value ends, and is like it elsewhere. */
 function follows(before: Node | undefined, next: Node | undefined, axis: number): boolean {
