@@ -1,9 +1,10 @@
 // Rounds of equal nodes as the body of a scan: what each round gets from the one before, what it has of its own and
 // what all share.
+import { invariant } from "../compiler/diag.ts";
 import { value } from "../compiler/ir/build.ts";
 import { withOperands } from "../compiler/ir/rewrite.ts";
 import { formatType, range, sameType } from "../compiler/ir/shape.ts";
-import type { Block, Node, TensorType, Value } from "../compiler/ir/types.ts";
+import type { Block, Node, Value } from "../compiler/ir/types.ts";
 import { at } from "../compiler/ops/op.ts";
 import { stackName } from "../compiler/stacks.ts";
 
@@ -47,7 +48,8 @@ function homesIn({ nodes }: Block, { from, to, count }: Rounds): ReadonlyMap<Val
   const size = (to - from) / count;
   const homes = new Map<Value, Home>();
   nodes.slice(from, to).forEach(({ outs }, i) => {
-    outs.forEach((out, j) => homes.set(out, { round: Math.floor(i / size), place: `${i % size}.${j}` }));
+    for (const [j, out] of outs.entries())
+      homes.set(out, { round: Math.floor(i / size), place: `${i % size}.${j}` });
   });
   return homes;
 }
@@ -66,102 +68,110 @@ function classify(members: readonly Value[], homes: ReadonlyMap<Value, Home>): O
   return { kind: members.every((x) => x === first) ? "const" : "x", members, place: "" };
 }
 
-/** Operands by identity: one entry for all sites that are the same thing in every round. */
-class Distinct {
-  readonly found = new Map<string, Operand & { sites: number }>();
+/** Operands by identity: one for all sites that are the same thing in every round. */
+class Operands {
+  private readonly found = new Map<string, Operand & { sites: number; readonly key: string }>();
   private readonly numbers = new Map<Value, number>();
-  private keyOf({ kind, members, place }: Operand): string {
-    const numbers = (kind === "carry" ? members.slice(0, 1) : members).map((x) => {
-      if (!this.numbers.has(x)) this.numbers.set(x, this.numbers.size);
-      return this.numbers.get(x);
-    });
-    return `${kind} ${place} ${numbers.join()}`;
-  }
+  /** The key of an operand; `find` gives what it is. */
   add(operand: Operand): string {
-    const key = this.keyOf(operand);
-    this.found.set(key, { ...operand, sites: (this.found.get(key)?.sites ?? 0) + 1 });
+    const told = operand.kind === "carry" ? operand.members.slice(0, 1) : operand.members;
+    const numbers = told.map((x) => {
+      const number = this.numbers.get(x) ?? this.numbers.size;
+      this.numbers.set(x, number);
+      return number;
+    });
+    const key = `${operand.kind} ${operand.place} ${numbers.join()}`;
+    this.found.set(key, { ...operand, key, sites: (this.found.get(key)?.sites ?? 0) + 1 });
     return key;
   }
-  of(kind: Operand["kind"]) {
-    return [...this.found].filter(([, operand]) => operand.kind === kind);
+  find(key: string): Operand {
+    return sure(this.found.get(key));
   }
+  of(kind: Operand["kind"]) {
+    return [...this.found.values()].filter((operand) => operand.kind === kind);
+  }
+}
+
+function sure<X>(x: X | undefined): X {
+  invariant(x !== undefined, "a round refers to what is not in it");
+  return x;
+}
+
+/** The operands of the first round's nodes by key, or in words why there can be no scan. */
+function sitesIn(nodesOf: readonly (readonly Node[])[], homes: ReadonlyMap<Value, Home>, operands: Operands) {
+  const sites: string[][] = [];
+  for (const [index, { op, ins, outs }] of sure(nodesOf[0]).entries()) {
+    const found = ins.map((_, k) =>
+      classify(
+        nodesOf.map((nodes) => at(at(nodes, index).ins, k)),
+        homes,
+      ),
+    );
+    if (found.some((operand) => !operand))
+      return `\`${op.name}\` of %${outs[0]?.hint} reads a round before the last one`;
+    sites.push(found.flatMap((operand) => (operand ? [operands.add(operand)] : [])));
+  }
+  return sites;
 }
 
 /** Rolls rounds up; in words, why that cannot be. */
 export function roll(block: Block, rounds: Rounds, reads: ReadonlyMap<Value, number>): Rolled | string {
   const { from, to, count } = rounds;
   const size = (to - from) / count;
-  const nodeAt = (round: number, index: number): Node => at(block.nodes, from + round * size + index);
+  const nodesOf = range(count).map((round) =>
+    block.nodes.slice(from + round * size, from + (round + 1) * size),
+  );
   const homes = homesIn(block, rounds);
-  const distinct = new Distinct();
-  const sites: string[][] = [];
-  for (const [index, { op, ins, outs }] of block.nodes.slice(from, from + size).entries()) {
-    const keys: string[] = [];
-    for (const k of ins.keys()) {
-      const operand = classify(
-        range(count).map((round) => at(nodeAt(round, index).ins, k)),
-        homes,
-      );
-      if (!operand) return `\`${op.name}\` of %${outs[0]?.hint} reads a round before the last one`;
-      keys.push(distinct.add(operand));
-    }
-    sites.push(keys);
-  }
-  const inRound = (place: string, round: number): Value => {
+  const operands = new Operands();
+  const sites = sitesIn(nodesOf, homes, operands);
+  if (typeof sites === "string") return sites;
+  /** What is at a place of a round, in each round. */
+  const inRounds = (place: string): readonly Value[] => {
     const [index = 0, out = 0] = place.split(".").map(Number);
-    return at(nodeAt(round, index).outs, out);
+    return nodesOf.map((nodes) => at(at(nodes, index).outs, out));
   };
-  const carries = distinct
+  const carries = operands
     .of("carry")
-    .map(([key, { members, place }]) => ({
+    .map(({ key, members, place }) => ({
       key,
       place,
       init: at(members, 0),
-      last: inRound(place, count - 1),
+      last: at(inRounds(place), count - 1),
     }));
   const misfit = carries.find(({ init, last }) => !sameType(init.type, last.type));
   if (misfit)
     return `%${misfit.last.hint} begins as ${formatType(misfit.init.type)} and goes on as ${formatType(misfit.last.type)}`;
-  const [xs, consts] = [distinct.of("x"), distinct.of("const")];
+  const [xs, consts] = [operands.of("x"), operands.of("const")];
 
-  const isReadAfter = (x: Value): boolean => (reads.get(x) ?? -1) >= to;
   const carried = new Set(carries.map(({ last }) => last));
-  const places = [...new Set([...homes.values()].map(({ place }) => place))];
-  const yPlaces = places.filter((place) =>
-    range(count).some((round) => {
-      const x = inRound(place, round);
-      return isReadAfter(x) && !carried.has(x);
-    }),
+  const isYielded = (x: Value): boolean => (reads.get(x) ?? -1) >= to && !carried.has(x);
+  const yields = [...new Set([...homes.values()].map(({ place }) => place))].filter((place) =>
+    inRounds(place).some(isYielded),
   );
 
-  const params = new Map<string, Value>([
+  const params = new Map([
     ...carries.map(({ key, last }) => [key, value(last.hint, last.type)] as const),
-    ...xs.map(([key, { members }]) => [key, value(nameOf(members), typeOf(members))] as const),
-    ...consts.map(([key, { members }]) => [key, value(nameOf(members), typeOf(members))] as const),
+    ...[...xs, ...consts].map(
+      ({ key, members }) => [key, value(nameOf(members), at(members, 0).type)] as const,
+    ),
   ]);
-  const own = new Map<string, Value>();
+  const made = new Map<string, Value>();
   const nodes = sites.map((keys, index) => {
-    const first = nodeAt(0, index);
-    const fresh = withOperands(
-      first,
-      keys.map((key) => params.get(key) ?? (at([own.get(distinct.found.get(key)?.place ?? "")], 0) as Value)),
-    );
-    fresh.outs.forEach((out, j) => own.set(`${index}.${j}`, out));
+    const ins = keys.map((key) => params.get(key) ?? sure(made.get(operands.find(key).place)));
+    const fresh = withOperands(at(sure(nodesOf[0]), index), ins);
+    for (const [i, out] of fresh.outs.entries()) made.set(`${index}.${i}`, out);
     return fresh;
   });
-  const results = [...carries.map(({ place }) => place), ...yPlaces].map(
-    (place) => at([own.get(place)], 0) as Value,
-  );
+  const results = [...carries.map(({ place }) => place), ...yields].map((place) => sure(made.get(place)));
   return {
     ...rounds,
     carries,
-    xs: xs.map(([, operand]) => operand),
-    consts: consts.map(([, { members }]) => at(members, 0)),
-    ys: yPlaces.map((place) => range(count).map((round) => inRound(place, round))),
+    xs,
+    consts: consts.map(({ members }) => at(members, 0)),
+    ys: yields.map(inRounds),
     region: { params: [...params.values()], nodes, results },
   };
 }
 
 const nameOf = (members: readonly Value[]): string =>
   stackName(members.map((x) => x.hint)) ?? at(members, 0).hint;
-const typeOf = (members: readonly Value[]): TensorType => at(members, 0).type;

@@ -7,7 +7,8 @@ import { at } from "../compiler/ops/op.ts";
 import { LAYERS, stackedType, stackName, unstackedOrder } from "../compiler/stacks.ts";
 import type { Pass, Remark } from "./pass.ts";
 import { lastReads, type Own, type Rolled, roll } from "./roll.ts";
-import { type Run, runsOf, type Segment, segmentsOf } from "./segments.ts";
+import { moved, type Run, runsOf } from "./runs.ts";
+import { type Segment, segmentsOf } from "./segments.ts";
 import { attrKey, blockKey } from "./structure.ts";
 
 /** A scan to be, and the parameter that takes the place of each operand's parameters, where one can. */
@@ -67,16 +68,11 @@ function plansOf(module: Module, segments: readonly Segment[], remark: Remark): 
   const { body } = module;
   const [reads, counts] = [lastReads(body), readCounts(body)];
   const plans: Plan[] = [];
-  const planAt = ({ start, cycle, count, slack }: Run): Plan | string => {
-    const end = start + cycle * count - 1;
-    const [first, last] = [at(segments, start), at(segments, end)];
-    const rolled = roll(body, { from: first.from, to: last.to, count }, reads);
+  const planAt = ({ start, cycle, count, slack, from, to }: Run): Plan | string => {
+    const rolled = roll(body, { from, to, count }, reads);
     if (typeof rolled === "string") return rolled;
-    return {
-      ...rolled,
-      stacks: stacksFor(module, rolled, counts),
-      rest: at(segments, end + slack).to - last.to,
-    };
+    const rest = at(segments, start + cycle * count - 1 + slack).to - to;
+    return { ...rolled, stacks: stacksFor(module, rolled, counts), rest };
   };
   const cost = ({ xs, stacks }: Plan, { start }: Run): number =>
     2 * (xs.length - stacks.size) + (at(segments, start).readsParameters ? 0 : 1);
@@ -87,10 +83,10 @@ function plansOf(module: Module, segments: readonly Segment[], remark: Remark): 
       let best: { run: Run; plan: Plan; cost: number } | undefined;
       let problem = "";
       for (const shift of range(run.slack + 1)) {
-        const moved = { ...run, start: run.start + shift, slack: run.slack - shift };
-        const plan = planAt(moved);
+        const there = moved(run, shift, segments);
+        const plan = planAt(there);
         if (typeof plan === "string") problem = plan;
-        else if (!best || cost(plan, moved) < best.cost) best = { run: moved, plan, cost: cost(plan, moved) };
+        else if (!best || cost(plan, there) < best.cost) best = { run: there, plan, cost: cost(plan, there) };
         if (best?.cost === 0) break;
       }
       if (best) plans.push(best.plan);
@@ -137,7 +133,7 @@ function scanOf(
       map.set(member, k.reshape(k.slice(y, 0, round, round + 1), member.type.dims));
     }
   });
-  carries.forEach(({ last }, i) => map.set(last, at(outs.carries, i)));
+  for (const [i, { last }] of carries.entries()) map.set(last, at(outs.carries, i));
   return builder.nodes;
 }
 
@@ -152,7 +148,9 @@ function scanned({ name, roles, body }: Module, plans: readonly Plan[]): Module 
         old.ins.map((x) => resolve(map, x)),
       );
       nodes.push(fresh);
-      fresh.outs.forEach((out, i) => map.set(at(old.outs, i), out));
+      fresh.outs.forEach((out, i) => {
+        map.set(at(old.outs, i), out);
+      });
     }
   };
   let done = 0;

@@ -35,11 +35,11 @@ class Writer {
   }
 
   add(old: Node): void {
-    if (isLayerScan(old)) return this.writeOut(old);
     const [x, out] = [old.ins[0], old.outs[0]];
     const layer = x && this.stacks.get(x)?.[cutLayer(old) ?? -1];
     const cut = x && this.cuts.get(x);
-    if (out && layer) this.cuts.set(out, layer);
+    if (isLayerScan(old)) this.writeOut(old);
+    else if (out && layer) this.cuts.set(out, layer);
     else if (out && cut && old.op.name === "reshape" && sameType(cut.type, out.type))
       this.known.set(out, cut);
     else
