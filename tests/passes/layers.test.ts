@@ -36,27 +36,33 @@ const unscan = (module: Module): Module => runPipeline(frozen(module), [unscanLa
 const scansIn = ({ body }: Module): number[] =>
   body.nodes.filter(isLayerScan).map(({ attrs }) => attrs["length"] as number);
 
+/** How far gradients may be apart, relative to the largest of a tensor or to `floor`. */
+type Tolerance = { readonly error: number; readonly floor: number };
+
 function expectSame(
   module: Module,
   numbers: Numbers,
   forward: readonly Pass[],
   joint: readonly Pass[],
-  tolerance: number,
+  { error, floor }: Tolerance,
 ): void {
   const results = module.body.results.length;
   const plain = differentiate(module);
   const changed = runPipeline(differentiate(runPipeline(module, forward)), joint);
   const [wanted, found] = [plain, changed].map((each) => runModule(engine, each, operandsOf(each, numbers)));
-  for (let i = 0; i < results; i++) expect(distance(found![i]!, wanted![i]!)).toBeLessThan(1e-5);
+  for (let i = 0; i < results; i++) expect(distance(found![i]!, wanted![i]!, floor)).toBeLessThan(1e-5);
   const [before, after] = [gradientsOf(plain, wanted!, results), gradientsOf(changed, found!, results)];
   expect([...after.keys()].sort()).toEqual([...before.keys()].sort());
   for (const [name, gradient] of before) {
-    const error = distance(after.get(name)!, gradient, 1e-3);
-    expect({ name, error, isNear: error < tolerance }).toMatchObject({ isNear: true });
+    const own = distance(after.get(name)!, gradient, floor);
+    expect({ name, own, isNear: own < error }).toMatchObject({ isNear: true });
   }
 }
 
 describe("on random layers", () => {
+  // Weights lie within 1.5 of zero; a gradient far smaller is a difference of larger ones.
+  const random: Tolerance = { error: 1e-5, floor: 0.05 };
+
   test("unscan after scan prints the same module", () => {
     fc.assert(
       fc.property(stacks, (stack) => {
@@ -70,8 +76,8 @@ describe("on random layers", () => {
   test("what repeats is rolled, and its parameters are stacked", () => {
     fc.assert(
       fc.property(stacks, (stack) => {
-        // A deep layer is two others under one number, which may go on a cycle where its numbers do not.
-        fc.pre(stack.rounds >= 2 && !stack.after.includes("deep") && !stack.before.includes("deep"));
+        // A deep layer is two others under one number: a cycle of the two goes on where its numbers do not.
+        fc.pre(stack.rounds >= 2 && !layersOf(stack).includes("deep"));
         const scanned = scan(moduleOfLayers(stack));
         const rolled = stacksOf(scanned.body).reduce((n, { members }) => n + members.length, 0);
         expect(rolled).toBeGreaterThan(0);
@@ -102,13 +108,13 @@ describe("on random layers", () => {
         if (layersOf(stack).length === 0) return;
         const module = moduleOfLayers(stack);
         const numbers = layerNumbers(module, randomFrom(seed));
-        expectSame(module, numbers, [scanLayers], [], 1e-5);
+        expectSame(module, numbers, [scanLayers], [], random);
         expectSame(
           module,
           numbers,
           forwardPipeline({ scanLayers: true }),
           jointPipeline({ scanLayers: true }),
-          1e-5,
+          random,
         );
       }),
       { numRuns: 25 },
@@ -202,12 +208,15 @@ describe("a small Qwen3-Next", () => {
   ]);
 
   test("values and gradients stay when it is scanned", () => {
-    expectSame(module, numbers, [scanLayers], [], 1e-4);
+    expectSame(module, numbers, [scanLayers], [], { error: 1e-4, floor: 1e-3 });
   });
 
   test.each([true, false])("values and gradients stay through the pipelines, scan_layers=%s", (isScanned) => {
     const choices = { scanLayers: isScanned };
-    expectSame(module, numbers, forwardPipeline(choices), jointPipeline(choices), 1e-4);
+    expectSame(module, numbers, forwardPipeline(choices), jointPipeline(choices), {
+      error: 1e-4,
+      floor: 1e-3,
+    });
   });
 
   test("as many nodes for three cycles as for two", () => {
