@@ -2,7 +2,7 @@
 import { type Expression, evaluate, type NamedArgument } from "../config/expression.ts";
 import { type ConfigValue, describeValue, isList } from "../config/value.ts";
 import { didYouMean, fail, invariant, Q3Error, type Span } from "../diag.ts";
-import type { DType } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import { type BlockBuilder, blockBuilder, value as newValue } from "../ir/build.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import { formatDims, formatType, tensor } from "../ir/shape.ts";
@@ -11,8 +11,8 @@ import { findOp, opNames } from "../ops/index.ts";
 import type { OpDef } from "../ops/op.ts";
 import { dimOf, dimsOf, productOf } from "./dims.ts";
 import { align, forms } from "./forms.ts";
-import { initOf, layoutOf, originOf, type ParamDecl } from "./param.ts";
-import type { Architecture, BlockDef, ParamSyntax, Statement, Word } from "./syntax.ts";
+import { initOf, layoutOf, type Origin, originOf, type ParamDecl } from "./param.ts";
+import type { Architecture, BlockDef, OriginSyntax, ParamSyntax, Statement, Word } from "./syntax.ts";
 
 /** What a name or an expression stands for while elaborating. */
 export type Entity =
@@ -49,12 +49,17 @@ export type Context = {
   readonly dims: Map<string, { size: number; at: Span }>;
   readonly builder: BlockBuilder;
   readonly params: Map<string, ParamDecl>;
+  /** Tensors that parameters come from, and where each was named. */
+  readonly homes: Map<string, Span>;
   readonly sown: Map<string, Value[]>;
   /** The blocks whose calls are under way. */
   readonly running: Set<BlockDef>;
   /** Where a value got its name, for the second span of an error. */
   readonly declared: Map<Value, Span>;
 };
+
+/** Functions of numbers; elsewhere a word in front of parentheses is a form, a block or an op. */
+const scalarFunctions = ["min", "max", "ceil", "floor", "round"];
 
 const join = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join(".");
 
@@ -163,7 +168,7 @@ export class Frame {
   private declareParam({ name, dims: list, path, origins, init, isStored }: ParamSyntax): void {
     const { dims, options, params, builder, declared } = this.context;
     const full = join(this.place.path, this.interpolate(path));
-    if (!/^\w+(\.\w+)*$/.test(full))
+    if (!/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$/.test(full))
       fail({
         code: "arch-name",
         message: `a parameter's path is words with dots between, this is ${JSON.stringify(full)}`,
@@ -178,14 +183,16 @@ export class Frame {
         notes: [{ message: "first here", at: earlier.at }],
       });
     const made = newValue(full, tensor(options.weightDType, dimsOf(list, dims)));
+    const homes = origins.map((origin) =>
+      originOf(origin, join(this.place.origin, this.interpolate(origin.name)), list, dims),
+    );
+    this.refuseSharedHomes(homes, origins);
     params.set(full, {
       path: full,
       value: made,
       dims: layoutOf(list, dims),
       init: initOf(init, (argument) => this.number(argument)),
-      origins: origins.map((origin) =>
-        originOf(origin, join(this.place.origin, this.interpolate(origin.name)), list, dims),
-      ),
+      origins: homes,
       at: name.at,
     });
     builder.loc = { kind: "source", span: name.at };
@@ -195,6 +202,23 @@ export class Frame {
     builder.hints = outside;
     this.scope.set(name.text, { kind: "tensors", values: [read] });
     declared.set(read, name.at);
+  }
+
+  /** Two parameters that say they are the same tensor would overwrite each other when saved. */
+  private refuseSharedHomes(homes: readonly Origin[], syntax: readonly OriginSyntax[]): void {
+    for (const [i, { name, part }] of homes.entries()) {
+      const at = syntax[i]?.name.at;
+      const key = `${name}#${part?.index ?? ""}`;
+      const earlier = this.context.homes.get(key);
+      if (earlier)
+        fail({
+          code: "arch-name",
+          message: `\`${name}\` is already where another parameter comes from`,
+          at,
+          notes: [{ message: "first here", at: earlier }],
+        });
+      if (at) this.context.homes.set(key, at);
+    }
   }
 
   /** `{i}` in a path becomes the loop variable's value; a dim stays a template. */
@@ -212,6 +236,12 @@ export class Frame {
     const { dims, options } = this.context;
     const entity = this.scope.get(name);
     if (entity?.kind === "scalar") return entity.value;
+    if (entity)
+      return fail({
+        code: "arch-type",
+        message: `\`${name}\` is a tensor, whose numbers are not known here`,
+        at,
+      });
     const found = dims.get(name)?.size ?? options.find(name);
     if (found !== undefined) return found;
     const help = didYouMean(name, [...this.scope.keys(), ...dims.keys(), ...options.keys]);
@@ -237,13 +267,17 @@ export class Frame {
       case "logic":
         return this.isScalar(expression.left) && this.isScalar(expression.right);
       case "compare":
-        return true;
+        return [expression.first, ...expression.rest.map(({ operand }) => operand)].every((x) =>
+          this.isScalar(x),
+        );
       case "conditional":
         return this.isScalar(expression.value) && this.isScalar(expression.otherwise);
       case "index":
         return this.isScalar(expression.target);
       case "call":
-        return ["min", "max", "ceil", "floor", "round"].includes(expression.callee);
+        return (
+          scalarFunctions.includes(expression.callee) && expression.args.every((arg) => this.isScalar(arg))
+        );
     }
   }
 
@@ -348,6 +382,17 @@ export class Frame {
     }
   }
 
+  /** `//` is for integers: on floats it would silently be an ordinary division. */
+  private refuseFloorOfFloats(expression: Extract<Expression, { kind: "binary" }>, x: Value): void {
+    if (expression.op === "//" && isFloat(x.type.dtype))
+      fail({
+        code: "arch-type",
+        message: `\`//\` divides integers, \`${x.hint}\` is ${formatType(x.type)}`,
+        at: expression.opAt,
+        help: "use /",
+      });
+  }
+
   private arithmetic(expression: Extract<Expression, { kind: "binary" }>): Value {
     const op = (
       { "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "divide" } as Partial<
@@ -365,6 +410,7 @@ export class Frame {
     const operands = [left, right].flatMap((x) => (x.kind === "tensors" ? x.values : []));
     const [first] = operands;
     invariant(first, "arithmetic on tensors has a tensor operand");
+    this.refuseFloorOfFloats(expression, first);
     const lift = (x: Entity, at: Span): Value => {
       if (x.kind === "scalar" && typeof x.value === "number")
         return this.build(at, [], () => k.scalar(x.value as number, first));
@@ -379,6 +425,17 @@ export class Frame {
 
   private call(expression: Extract<Expression, { kind: "call" }>): readonly Value[] {
     const { arch } = this.context;
+    refuseRepeatedNames(expression);
+    if (scalarFunctions.includes(expression.callee))
+      fail({
+        code: "arch-type",
+        message: `\`${expression.callee}\` takes numbers, not tensors`,
+        at: expression.calleeAt,
+        help:
+          expression.callee === "max" || expression.callee === "min"
+            ? `use ${expression.callee}imum(a, b)`
+            : undefined,
+      });
     const form = Object.hasOwn(forms, expression.callee) ? forms[expression.callee] : undefined;
     if (form) return form(this, expression);
     const block = arch.blocks.find(({ name }) => name.text === expression.callee);
@@ -487,6 +544,19 @@ export class Frame {
   }
 }
 
+function refuseRepeatedNames({ named }: Extract<Expression, { kind: "call" }>): void {
+  named.forEach(({ name, nameAt }, i) => {
+    const earlier = named.slice(0, i).find((other) => other.name === name);
+    if (earlier)
+      fail({
+        code: "arch-name",
+        message: `\`${name}\` is given twice`,
+        at: nameAt,
+        notes: [{ message: "first here", at: earlier.nameAt }],
+      });
+  });
+}
+
 /** Elaborates the architecture's model at the sizes and dtypes of a configuration. */
 export function elaborate(arch: Architecture, options: ElaborateOptions): Elaborated {
   const builder = blockBuilder();
@@ -496,6 +566,7 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
     dims: new Map(),
     builder,
     params: new Map(),
+    homes: new Map(),
     sown: new Map(),
     running: new Set(),
     declared: new Map(),
@@ -512,6 +583,7 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
   const scope: Scope = new Map(inputs.map(({ name, value }) => [name, { kind: "tensors", values: [value] }]));
   const results = new Frame(context, scope, { path: "", origin: "" }).run(arch.model.body);
   if (!results) fail({ code: "arch-arity", message: "the model returns nothing", at: arch.model.name.at });
+  checkSignature(arch.model, results);
   const params = [...context.params.values()];
   const sown = (options.taps ?? []).map((tap) => [tap, context.sown.get(tap) ?? []] as const);
   const body = dropDead({
@@ -525,6 +597,26 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
     params,
     taps: new Map(sown.map(([tap, values]) => [tap, values.length])),
   };
+}
+
+/** What everything after elaboration builds on: tokens and positions in, logits out. */
+function checkSignature({ name, formals }: BlockDef, results: readonly Value[]): void {
+  if (
+    formals.map((formal) => formal.name.text).join() !== "tokens,positions" ||
+    formals.some(({ dims }) => dims?.items.length !== 2)
+  )
+    fail({
+      code: "arch-shape",
+      message: "a model takes tokens[batch, seq] and positions[batch, seq]",
+      at: name.at,
+    });
+  const [logits] = results;
+  if (results.length !== 1 || logits?.type.dims.length !== 3 || logits.type.dtype !== "f32")
+    fail({
+      code: "arch-shape",
+      message: `a model returns logits, f32[batch, seq, vocab]; this returns ${results.map((x) => formatType(x.type)).join(", ") || "nothing"}`,
+      at: name.at,
+    });
 }
 
 /** No block has another's name, no operand another operand's. */

@@ -3,7 +3,7 @@ import type * as tfjs from "@tensorflow/tfjs-core";
 import { fail } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
 import { formatDims, formatType, joinLabels, rankOf } from "../ir/shape.ts";
-import type { Attr, Attrs, Block, Dim, TensorType } from "../ir/types.ts";
+import type { Attrs, Block, Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 
@@ -12,8 +12,6 @@ export type Tensor = tfjs.Tensor;
 
 /** What an attribute may be. `type` is the result's type: printed as the annotation, not among the attributes. */
 export type AttrKind = "int" | "ints" | "float" | "bool" | "string" | "type";
-
-export type Cost = { readonly flops: number; readonly bytes: number };
 
 /** What a VJP rule sees: cotangents of the outputs, and the node it belongs to. */
 export type VjpContext<T, A> = {
@@ -112,5 +110,3 @@ export function expectDims(op: string, what: string, found: readonly Dim[], want
 export function expectLabel(op: string, label: string): void {
   if (!/^[\w*]+$/.test(label)) broken(op, `a dim's label is a word, got ${JSON.stringify(label)}`);
 }
-
-export const isTensorType = (attr: Attr): attr is TensorType => typeof attr === "object" && "dtype" in attr;

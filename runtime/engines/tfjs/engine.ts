@@ -1,4 +1,5 @@
 // The reference engine: op by op on tfjs. Every op record is a tfjs kernel on the executing backends.
+import { totalmem } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
 import { expand } from "../../../compiler/ir/expand.ts";
 import { dropDead } from "../../../compiler/ir/rewrite.ts";
@@ -143,6 +144,9 @@ function registerOps(backendName: BackendName): void {
   }
 }
 
+// wasm addresses 4 GiB, of which some is the kernels' own; the JavaScript backend has the machine's memory.
+const CAPACITY: Readonly<Record<BackendName, number>> = { wasm: 3.8 * 2 ** 30, cpu: totalmem() };
+
 /** Starts the reference engine on tfjs's wasm backend, or on its JavaScript one. */
 export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<Engine> {
   const { name } = await startBackend(preferred);
@@ -152,6 +156,7 @@ export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<
   const bufferOf = (type: TensorType, tensor: tf.Tensor): TfjsBuffer => ({ type, tensor });
   return {
     name: `tfjs-${name}`,
+    capacity: CAPACITY[name],
     compile(module: Module): Executable {
       const plan = planOf(lowered(module.body));
       return {
