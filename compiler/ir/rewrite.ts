@@ -58,14 +58,25 @@ export function* allNodes(block: Block): Generator<Node> {
   }
 }
 
-/** Drops nodes whose results nobody reads, in regions too. All ops are pure. */
+/** Drops nodes whose results nobody reads, in regions too, and what regions yield for nobody. All ops are pure. */
 export function dropDead(block: Block): Block {
   const live = new Set<Value>(block.results);
   const kept: Node[] = [];
   for (const each of block.nodes.toReversed()) {
     if (!each.outs.some((out) => live.has(out))) continue;
     for (const x of each.ins) live.add(x);
-    kept.push(each.regions.length > 0 ? { ...each, regions: each.regions.map(dropDead) } : each);
+    kept.push(each.regions.length > 0 ? withoutDead(each, live) : each);
   }
   return { ...block, nodes: kept.reverse() };
+}
+
+function withoutDead(each: Node, live: ReadonlySet<Value>): Node {
+  const from = each.op.yieldsFrom?.(each.attrs) ?? Number.POSITIVE_INFINITY;
+  const stays = each.outs.map((out, i) => i < from || live.has(out));
+  const only = <X>(items: readonly X[]): X[] => items.filter((_, i) => stays[i] !== false);
+  return {
+    ...each,
+    outs: only(each.outs),
+    regions: each.regions.map((region) => dropDead({ ...region, results: only(region.results) })),
+  };
 }
