@@ -1,6 +1,6 @@
 // The forward and backward parts of a differentiated region, and what goes from one to the other.
 import { node, opNamed } from "../ir/build.ts";
-import { dropDead } from "../ir/rewrite.ts";
+import { dropDead, renewed } from "../ir/rewrite.ts";
 import { byteSize } from "../ir/shape.ts";
 import type { Node, Value } from "../ir/types.ts";
 import { at, type Keeping, type Place, type Residual, type Split } from "../ops/op.ts";
@@ -132,11 +132,13 @@ export function split(joint: Joint, keeping: Keeping): Split {
   const recomputed = forward.filter((each) => again.has(each));
   return {
     forward: dropDead({ params, nodes: [...forward, ...away], results: [...results, ...stored] }),
-    backward: dropDead({
-      params: [...operands.map((i) => at(params, i)), ...stored, ...cotangents],
-      nodes: [...back, ...recomputed, ...backward],
-      results: gradients,
-    }),
+    backward: renewed(
+      dropDead({
+        params: [...operands.map((i) => at(params, i)), ...stored, ...cotangents],
+        nodes: [...back, ...recomputed, ...backward],
+        results: gradients,
+      }),
+    ),
     operands,
     residuals,
     recomputed: dropDead({ params, nodes: recomputed, results: read.filter(isAgain) }),

@@ -1,5 +1,5 @@
 // Walking and rebuilding blocks.
-import { type NodeOptions, node } from "./build.ts";
+import { type NodeOptions, node, value } from "./build.ts";
 import type { Block, Node, Value } from "./types.ts";
 
 export type Substitution = Map<Value, Value>;
@@ -79,4 +79,25 @@ function withoutDead(each: Node, live: ReadonlySet<Value>): Node {
     outs: only(each.outs),
     regions: each.regions.map((region) => dropDead({ ...region, results: only(region.results) })),
   };
+}
+
+/** The same block in values of its own, so that every value is defined in one block only. */
+export function renewed(block: Block, hintOf: (x: Value) => string = ({ hint }) => hint): Block {
+  const map: Substitution = new Map(block.params.map((x) => [x, value(hintOf(x), x.type)]));
+  const nodes = block.nodes.map((old): Node => {
+    const outs = old.outs.map((x) => value(hintOf(x), x.type));
+    const fresh = {
+      ...old,
+      ins: old.ins.map((x) => resolve(map, x)),
+      regions: old.regions.map((region) => renewed(region, hintOf)),
+      outs,
+    };
+    outs.forEach((out, i) => {
+      const twin = old.outs[i];
+      if (twin) map.set(twin, out);
+    });
+    return fresh;
+  });
+  const params = block.params.map((x) => resolve(map, x));
+  return { params, nodes, results: block.results.map((x) => resolve(map, x)) };
 }

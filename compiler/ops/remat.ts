@@ -4,7 +4,7 @@ import { isFloat } from "../dtype.ts";
 import { formatType, sameType } from "../ir/shape.ts";
 import type { Block } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { OpDef, Place, VjpContext } from "./op.ts";
+import type { Keeping, OpDef, VjpContext } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
 
 const checkpointName: OpDef<{ name: string }> = {
@@ -43,17 +43,25 @@ type RematAttrs = { save: string; offload: string };
 /** `a,b` → a and b. */
 const listed = (names: string): readonly string[] => names.split(",").filter((name) => name !== "");
 
+/** Keeps values by their names. */
+export const keepingNamed = ({
+  save,
+  offload,
+}: {
+  save: readonly string[];
+  offload: readonly string[];
+}): Keeping => ({
+  kindOf: () => "sliced",
+  placeOf: (name) => (save.includes(name) ? "device" : offload.includes(name) ? "offload" : "remat"),
+});
+
 /** The backward part is a region as well: what it computes again must not be merged with what the forward part computed. */
 function rematVjp<T>(k: K<T>, cx: VjpContext<T, RematAttrs>): readonly (T | null)[] {
   const { ins, attrs } = cx;
   const region: Block = at(cx.regions, 0);
-  const [saved, offloaded] = [listed(attrs.save), listed(attrs.offload)];
   const live = region.results.map((_, i) => cx.isLive(i));
-  const { forward, backward, operands, residuals } = cx.split(region, live, {
-    kindOf: () => "sliced",
-    placeOf: (name): Place =>
-      saved.includes(name) ? "device" : offloaded.includes(name) ? "offload" : "remat",
-  });
+  const keeping = keepingNamed({ save: listed(attrs.save), offload: listed(attrs.offload) });
+  const { forward, backward, operands, residuals } = cx.split(region, live, keeping);
   const kept = cx.extend(forward, residuals);
   const dys = live.flatMap((isLive, i) => (isLive ? [cx.dy(i)] : []));
   const gradients = [

@@ -1,0 +1,161 @@
+// Layers as `remat` regions, and what a policy makes each of them keep and compute again.
+import type { RematPolicy } from "../config/remat-policies.ts";
+import { isFloat } from "../dtype.ts";
+import { node, opNamed } from "../ir/build.ts";
+import { flopsOf } from "../ir/cost.ts";
+import { printModule } from "../ir/print.ts";
+import { dropDead, renewed, withOperands } from "../ir/rewrite.ts";
+import { byteSize } from "../ir/shape.ts";
+import type { Attrs, Block, Node, TensorType, Value } from "../ir/types.ts";
+import type { Keeping } from "../ops/op.ts";
+import { keepingNamed } from "../ops/remat.ts";
+import { jointOf } from "./differentiate.ts";
+import { split } from "./split.ts";
+
+const isNamed =
+  (name: string) =>
+  ({ op, attrs }: Node): boolean =>
+    op.tag?.(attrs) === name;
+/** Between these names in a block lies a layer; the architecture files say so. */
+const [isFirst, isLast] = [isNamed("decoder_layer_input"), isNamed("decoder_layer_output")];
+const isRemat = ({ op }: Node): boolean => op === opNamed("remat");
+
+const attrsOf = ({ save, offload }: RematPolicy): Attrs => ({
+  save: save.join(","),
+  offload: offload.join(","),
+});
+
+/** Nodes as one region; `wanted` are the values of theirs that are read elsewhere. */
+function outlined(nodes: readonly Node[], wanted: ReadonlySet<Value>, attrs: Attrs): Node {
+  const made = nodes.flatMap((each) => each.outs);
+  const inside = new Set(made);
+  const params = [...new Set(nodes.flatMap((each) => each.ins))].filter((x) => !inside.has(x));
+  const outs = made.filter((x) => wanted.has(x));
+  const from = nodes[0]?.loc ?? { kind: "unknown" };
+  const options = {
+    attrs,
+    regions: [renewed({ params, nodes, results: outs })],
+    loc: { kind: "pass", pass: "remat", from },
+  } as const;
+  return { ...node(opNamed("remat"), params, options), outs };
+}
+
+/** The nodes of a loop's body that holds layers as one region: MaxText keeps per block, not per layer of it. */
+const wholeBody = (body: Block, attrs: Attrs): Block => ({
+  ...body,
+  nodes: [outlined(body.nodes, new Set(body.results), attrs)],
+});
+
+/**
+ * The block with a `remat` region around each layer that follows the policy: from decoder_layer_input to
+ * decoder_layer_output, or the body of a loop that has layers. Regions already there stay as they are.
+ */
+export function wrapLayers(block: Block, policy: RematPolicy): Block {
+  if (policy.everything) return block;
+  const attrs = attrsOf(policy);
+  const inner = (region: Block): Block =>
+    region.nodes.some(isFirst) ? wholeBody(region, attrs) : wrapLayers(region, policy);
+  const nodes = block.nodes.map((each) =>
+    isRemat(each) ? each : withOperands(each, each.ins, each.regions.map(inner)),
+  );
+  const readAfter = (end: number): Set<Value> =>
+    new Set([...nodes.slice(end).flatMap((each) => each.ins), ...block.results]);
+  const wrapped: Node[] = [];
+  for (let start = 0; start < nodes.length; ) {
+    const found = nodes.slice(start);
+    const last = found[0] && isFirst(found[0]) ? found.findIndex(isLast) : -1;
+    const end = start + Math.max(last, 0) + 1;
+    const layer = nodes.slice(start, end);
+    wrapped.push(...(last < 0 ? layer : [outlined(layer, readAfter(end), attrs)]));
+    start = end;
+  }
+  return { ...block, nodes: wrapped };
+}
+
+/** A region that keeps and computes again, and how often such a region runs. */
+export type LayerKind = {
+  readonly region: Block;
+  readonly times: number;
+  /** Parameters that the forward pass computes, as a layer's input is and weights are not. */
+  readonly activations: readonly number[];
+};
+
+function* layersOf(block: Block, given: ReadonlySet<Value>, times: number): Generator<LayerKind> {
+  for (const each of block.nodes) {
+    const [region] = each.regions;
+    if (!region) continue;
+    if (isRemat(each)) {
+      yield { region, times, activations: each.ins.flatMap((x, i) => (given.has(x) ? [] : [i])) };
+      continue;
+    }
+    // What a loop carries is computed; what it slices or holds is taken as given.
+    const carries = each.op.yieldsFrom?.(each.attrs) ?? 0;
+    const { length } = each.attrs;
+    yield* layersOf(
+      region,
+      new Set(region.params.slice(carries)),
+      typeof length === "number" ? times * length : times,
+    );
+  }
+}
+
+/** The `remat` regions of a block, those that differ only in names counted together. */
+export function layerKinds(block: Block): readonly LayerKind[] {
+  const kinds = new Map<string, LayerKind>();
+  for (const layer of layersOf(block, new Set(block.params), 1)) {
+    const body = renewed(layer.region, () => "x");
+    const text = printModule({ name: layer.activations.join(), roles: [], body });
+    kinds.set(text, { ...layer, times: layer.times + (kinds.get(text)?.times ?? 0) });
+  }
+  return [...kinds.values()];
+}
+
+export type Kept = { readonly name: string; readonly type: TensorType; readonly isOffloaded: boolean };
+export type LayerReport = {
+  readonly times: number;
+  /** What waits for the backward pass: the layer's inputs, then what the policy keeps. */
+  readonly kept: readonly Kept[];
+  readonly deviceBytes: number;
+  readonly hostBytes: number;
+  /** Floating point operations of one forward pass of the region, and those that the backward pass does again. */
+  readonly flops: number;
+  readonly extraFlops: number;
+};
+
+/** What each policy makes a region keep and compute again. */
+export function measured(
+  { region, times, activations }: LayerKind,
+  policies: readonly RematPolicy[],
+): LayerReport[] {
+  const joint = jointOf(
+    region,
+    region.results.map((x) => isFloat(x.type.dtype)),
+  );
+  const { params, forward: nodes, results } = joint;
+  const flops = flopsOf(dropDead({ params, nodes, results }));
+  const everything: Keeping = { kindOf: (param) => (activations.includes(param) ? "carried" : "sliced") };
+  return policies.map((policy) => {
+    const { operands, residuals, recomputed } = split(
+      joint,
+      policy.everything ? everything : keepingNamed(policy),
+    );
+    const inputs = operands.flatMap((i): Kept[] => {
+      const param = activations.includes(i) ? region.params[i] : undefined;
+      return param ? [{ name: param.hint, type: param.type, isOffloaded: false }] : [];
+    });
+    const kept = [
+      ...inputs,
+      ...residuals.map(({ value: { type }, name, isOffloaded }) => ({ name, type, isOffloaded })),
+    ];
+    const bytesOn = (isHost: boolean): number =>
+      kept.reduce((n, { type, isOffloaded }) => (isOffloaded === isHost ? n + byteSize(type) : n), 0);
+    return {
+      times,
+      kept,
+      deviceBytes: bytesOn(false),
+      hostBytes: bytesOn(true),
+      flops,
+      extraFlops: flopsOf(recomputed),
+    };
+  });
+}
