@@ -39,14 +39,15 @@ export function readPolicy(text: string): RematPolicy {
   return policyNamed(name, { save: at("device"), offload: at("offload") });
 }
 
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 3 : 1)} MiB`;
+const size = (bytes: number): string =>
+  bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 const share = (part: number, whole: number): string => `${((100 * part) / Math.max(whole, 1)).toFixed(1)} %`;
 
 function sentence({ times, deviceBytes, hostBytes, flops, extraFlops }: LayerReport): string {
   const who = times === 1 ? "1 block keeps" : `${times} blocks keep`;
-  const host = hostBytes > 0 ? ` and ${mebibytes(hostBytes)} on the host` : "";
+  const host = hostBytes > 0 ? ` and ${size(hostBytes)} on the host` : "";
   const each = times === 1 ? "" : " each";
-  return `${who} ${mebibytes(deviceBytes)} on the device${host}${each}, ${extraFlops.toExponential(3)} FLOPs again (${share(extraFlops, flops)} of forward)`;
+  return `${who} ${size(deviceBytes)} on the device${host}${each}, ${extraFlops.toExponential(3)} FLOPs again (${share(extraFlops, flops)} of forward)`;
 }
 
 /** Tensors that a policy was told to keep and that no value is called. */

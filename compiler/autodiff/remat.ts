@@ -4,10 +4,10 @@ import { isFloat } from "../dtype.ts";
 import { node, opNamed } from "../ir/build.ts";
 import { flopsOf } from "../ir/cost.ts";
 import { printModule } from "../ir/print.ts";
-import { dropDead, renewed, withOperands } from "../ir/rewrite.ts";
+import { dropDead, renewed } from "../ir/rewrite.ts";
 import { byteSize } from "../ir/shape.ts";
 import type { Attrs, Block, Node, TensorType, Value } from "../ir/types.ts";
-import type { Keeping } from "../ops/op.ts";
+import { at, type Binding, type Keeping } from "../ops/op.ts";
 import { keepingNamed } from "../ops/remat.ts";
 import { jointOf } from "./differentiate.ts";
 import { split } from "./split.ts";
@@ -56,7 +56,7 @@ export function wrapLayers(block: Block, policy: RematPolicy): Block {
   const inner = (region: Block): Block =>
     region.nodes.some(isFirst) ? wholeBody(region, attrs) : wrapLayers(region, policy);
   const nodes = block.nodes.map((each) =>
-    isRemat(each) ? each : withOperands(each, each.ins, each.regions.map(inner)),
+    isRemat(each) ? each : { ...each, regions: each.regions.map(inner) },
   );
   const readAfter = (end: number): Set<Value> =>
     new Set([...nodes.slice(end).flatMap((each) => each.ins), ...block.results]);
@@ -76,25 +76,24 @@ export function wrapLayers(block: Block, policy: RematPolicy): Block {
 export type LayerKind = {
   readonly region: Block;
   readonly times: number;
-  /** Parameters that the forward pass computes, as a layer's input is and weights are not. */
-  readonly activations: readonly number[];
+  /** What its parameters are to it: a layer's input is a value of the forward pass, a weight is not. */
+  readonly bindings: readonly Binding[];
 };
 
-function* layersOf(block: Block, given: ReadonlySet<Value>, times: number): Generator<LayerKind> {
+function* layersOf(block: Block, given: ReadonlyMap<Value, Binding>, times: number): Generator<LayerKind> {
   for (const each of block.nodes) {
     const [region] = each.regions;
     if (!region) continue;
     if (isRemat(each)) {
-      yield { region, times, activations: each.ins.flatMap((x, i) => (given.has(x) ? [] : [i])) };
+      yield { region, times, bindings: each.ins.map((x) => given.get(x) ?? "carried") };
       continue;
     }
-    // What a loop carries is computed; what it slices or holds is taken as given.
-    const carries = each.op.yieldsFrom?.(each.attrs) ?? 0;
-    const { length } = each.attrs;
+    const { op, attrs } = each;
+    const bound = region.params.map((x, i) => [x, op.bindingOf?.(i, attrs) ?? "carried"] as const);
     yield* layersOf(
       region,
-      new Set(region.params.slice(carries)),
-      typeof length === "number" ? times * length : times,
+      new Map(bound),
+      typeof attrs["length"] === "number" ? times * attrs["length"] : times,
     );
   }
 }
@@ -102,9 +101,9 @@ function* layersOf(block: Block, given: ReadonlySet<Value>, times: number): Gene
 /** The `remat` regions of a block, those that differ only in names counted together. */
 export function layerKinds(block: Block): readonly LayerKind[] {
   const kinds = new Map<string, LayerKind>();
-  for (const layer of layersOf(block, new Set(block.params), 1)) {
+  for (const layer of layersOf(block, new Map(block.params.map((x) => [x, "sliced"])), 1)) {
     const body = renewed(layer.region, () => "x");
-    const text = printModule({ name: layer.activations.join(), roles: [], body });
+    const text = printModule({ name: layer.bindings.join(), roles: [], body });
     kinds.set(text, { ...layer, times: layer.times + (kinds.get(text)?.times ?? 0) });
   }
   return [...kinds.values()];
@@ -124,7 +123,7 @@ export type LayerReport = {
 
 /** What each policy makes a region keep and compute again. */
 export function measured(
-  { region, times, activations }: LayerKind,
+  { region, times, bindings }: LayerKind,
   policies: readonly RematPolicy[],
 ): LayerReport[] {
   const joint = jointOf(
@@ -133,14 +132,14 @@ export function measured(
   );
   const { params, forward: nodes, results } = joint;
   const flops = flopsOf(dropDead({ params, nodes, results }));
-  const everything: Keeping = { kindOf: (param) => (activations.includes(param) ? "carried" : "sliced") };
+  const everything: Keeping = { bindingOf: (param) => at(bindings, param) };
   return policies.map((policy) => {
     const { operands, residuals, recomputed } = split(
       joint,
       policy.everything ? everything : keepingNamed(policy),
     );
     const inputs = operands.flatMap((i): Kept[] => {
-      const param = activations.includes(i) ? region.params[i] : undefined;
+      const param = bindings[i] === "carried" ? region.params[i] : undefined;
       return param ? [{ name: param.hint, type: param.type, isOffloaded: false }] : [];
     });
     const kept = [

@@ -40,12 +40,12 @@ type Makers = ReadonlyMap<Value, Node>;
 /** Decides for each value of the forward part that the backward part reads: is it kept, and where? */
 function placing(
   { params, forward }: Joint,
-  { kindOf, placeOf }: Keeping,
+  { bindingOf, placeOf }: Keeping,
   makers: Makers,
 ): (x: Value) => Place {
   const names = namesOf(forward);
-  const carried = new Set(params.filter((_, i) => kindOf(i) === "carried"));
-  const fixed = new Set(params.filter((_, i) => kindOf(i) === "fixed"));
+  const carried = new Set(params.filter((_, i) => bindingOf(i) === "carried"));
+  const fixed = new Set(params.filter((_, i) => bindingOf(i) === "fixed"));
   for (const each of forward)
     if (each.ins.every((x) => fixed.has(x))) for (const out of each.outs) fixed.add(out);
 

@@ -18,10 +18,15 @@ export type Cost = { readonly flops: number; readonly bytes: number };
 /** Where a value of the forward pass waits for the backward pass; `remat`: nowhere, it is computed again. */
 export type Place = "device" | "offload" | "remat";
 
-/** What the backward part of a region may count on, and what it keeps of the forward part. */
+/**
+ * What a region's parameter is to its backward part: something it has too, anew in each step or the same in all, or
+ * a value of the forward pass, which must be kept.
+ */
+export type Binding = "sliced" | "fixed" | "carried";
+
+/** What the backward part of a region may count on, and what is kept of the forward part. */
 export type Keeping = {
-  /** A parameter the backward part has too and in each step anew or ever the same, or one that must be kept. */
-  kindOf(param: number): "sliced" | "fixed" | "carried";
+  bindingOf(param: number): Binding;
   /** Where values with a name are kept; nothing else is. Absent: all that is read is kept. */
   placeOf?(name: string): Place;
 };
@@ -94,6 +99,8 @@ export type OpDef<A extends Attrs = Attrs> = {
   flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
   /** Results from this one on are the region's own from there on; those nobody reads may go, with what makes them. */
   yieldsFrom?(attrs: A): number;
+  /** How a loop binds a parameter of its region. */
+  bindingOf?(param: number, attrs: A): Binding;
   /** The name by which a rematerialisation policy may keep the operand; such an op is the identity. */
   tag?(attrs: A): string;
 };

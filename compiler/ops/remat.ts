@@ -51,7 +51,7 @@ export const keepingNamed = ({
   save: readonly string[];
   offload: readonly string[];
 }): Keeping => ({
-  kindOf: () => "sliced",
+  bindingOf: () => "sliced",
   placeOf: (name) => (save.includes(name) ? "device" : offload.includes(name) ? "offload" : "remat"),
 });
 

@@ -3,13 +3,16 @@ import { isFloat } from "../dtype.ts";
 import { dim, dimAt, formatType, range, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
+import type { Binding, OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
 import { at, broken, expectLabel } from "./op.ts";
 
 type ScanAttrs = { length: number; carries: number; xs: number; reverse: boolean; label: string };
 
 const stacked = (type: TensorType, length: number, label: string): TensorType =>
   tensor(type.dtype, [dim(label, length), ...type.dims]);
+
+const bindingOf = (param: number, { carries, xs }: ScanAttrs): Binding =>
+  param < carries ? "carried" : param < carries + xs ? "sliced" : "fixed";
 
 /**
  * The reverse scan: carries are cotangents of carries and sums of const cotangents. The forward scan yields all that
@@ -27,7 +30,7 @@ function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[
   const { forward, backward, operands, residuals } = cx.split(
     body,
     body.results.map((_, i) => i < c || cx.isLive(i)),
-    { kindOf: (i) => (i < c ? "carried" : i < constsAt ? "sliced" : "fixed") },
+    { bindingOf: (i) => bindingOf(i, attrs) },
   );
   const kept = cx.extend(forward, residuals);
 
@@ -126,6 +129,7 @@ export const scan: OpDef<ScanAttrs> = {
     );
   },
   yieldsFrom: ({ carries }) => carries,
+  bindingOf,
   vjp: scanVjp,
   run(tf, ins, attrs, { regions, runBlock }) {
     const body = at(regions, 0);
