@@ -25,12 +25,12 @@ const attrsOf = ({ save, offload }: RematPolicy): Attrs => ({
   offload: offload.join(","),
 });
 
-/** Nodes as one region; `wanted` are the values of theirs that are read elsewhere. */
-function outlined(nodes: readonly Node[], wanted: ReadonlySet<Value>, attrs: Attrs): Node {
+/** Nodes as one region, which yields what is read elsewhere. */
+function outlined(nodes: readonly Node[], isWanted: (x: Value) => boolean, attrs: Attrs): Node {
   const made = nodes.flatMap((each) => each.outs);
   const inside = new Set(made);
   const params = [...new Set(nodes.flatMap((each) => each.ins))].filter((x) => !inside.has(x));
-  const outs = made.filter((x) => wanted.has(x));
+  const outs = made.filter(isWanted);
   const from = nodes[0]?.loc ?? { kind: "unknown" };
   const options = {
     attrs,
@@ -43,7 +43,7 @@ function outlined(nodes: readonly Node[], wanted: ReadonlySet<Value>, attrs: Att
 /** The nodes of a loop's body that holds layers as one region: MaxText keeps per block, not per layer of it. */
 const wholeBody = (body: Block, attrs: Attrs): Block => ({
   ...body,
-  nodes: [outlined(body.nodes, new Set(body.results), attrs)],
+  nodes: [outlined(body.nodes, (x) => body.results.includes(x), attrs)],
 });
 
 /**
@@ -58,17 +58,22 @@ export function wrapLayers(block: Block, policy: RematPolicy): Block {
   const nodes = block.nodes.map((each) =>
     isRemat(each) ? each : { ...each, regions: each.regions.map(inner) },
   );
-  const readAfter = (end: number): Set<Value> =>
-    new Set([...nodes.slice(end).flatMap((each) => each.ins), ...block.results]);
+  const lastRead = new Map(nodes.flatMap((each, i) => each.ins.map((x) => [x, i] as const)));
+  for (const x of block.results) lastRead.set(x, nodes.length);
   const wrapped: Node[] = [];
-  for (let start = 0; start < nodes.length; ) {
-    const found = nodes.slice(start);
-    const last = found[0] && isFirst(found[0]) ? found.findIndex(isLast) : -1;
-    const end = start + Math.max(last, 0) + 1;
-    const layer = nodes.slice(start, end);
-    wrapped.push(...(last < 0 ? layer : [outlined(layer, readAfter(end), attrs)]));
-    start = end;
-  }
+  let open: Node[] = [];
+  nodes.forEach((each, i) => {
+    if (isFirst(each)) wrapped.push(...open.splice(0));
+    if (!isFirst(each) && open.length === 0) {
+      wrapped.push(each);
+      return;
+    }
+    open.push(each);
+    if (!isLast(each)) return;
+    wrapped.push(outlined(open, (x) => (lastRead.get(x) ?? 0) > i, attrs));
+    open = [];
+  });
+  wrapped.push(...open);
   return { ...block, nodes: wrapped };
 }
 

@@ -105,12 +105,17 @@ export function split(joint: Joint, keeping: Keeping): Split {
   const read = [...backward.flatMap((each) => each.ins), ...gradients];
   read.forEach(need);
 
+  const isAgain = (x: Value): boolean => {
+    const made = makers.get(x);
+    return made !== undefined && again.has(made);
+  };
+
   const names = namesOf(forward);
   const operands = params.flatMap((x, i) => (places.get(x) === "remat" ? [i] : []));
   const residuals = [...known].flatMap((x): Residual[] => {
-    const [place, made] = [places.get(x), makers.get(x)];
+    const place = places.get(x);
     // A node that runs again for another of its results gives this one too.
-    if (place === undefined || place === "remat" || (made && again.has(made))) return [];
+    if (place === undefined || place === "remat" || isAgain(x)) return [];
     return [
       {
         value: x,
@@ -119,10 +124,6 @@ export function split(joint: Joint, keeping: Keeping): Split {
       },
     ];
   });
-  const isAgain = (x: Value): boolean => {
-    const made = makers.get(x);
-    return made !== undefined && again.has(made);
-  };
   const ways = residuals.map(storing);
   const [stored, away, back] = [
     ways.map((way) => way.stored),
