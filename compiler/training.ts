@@ -3,12 +3,12 @@ import type { ParamDecl } from "./arch/param.ts";
 import { differentiate } from "./autodiff/differentiate.ts";
 import { wrapLayers } from "./autodiff/remat.ts";
 import type { Config } from "./config/load.ts";
-import { policyNamed, type RematPolicy } from "./config/remat-policies.ts";
 import { invariant } from "./diag.ts";
 import { blockBuilder, value } from "./ir/build.ts";
 import { tensor } from "./ir/shape.ts";
 import type { Module, Role, Value } from "./ir/types.ts";
 import { dtypeNamed, forwardModel } from "./model.ts";
+import { policyNamed, type RematPolicy } from "./remat-policies.ts";
 
 /** Names of the scalars a step reports, in the order of the module's first results. */
 export type Metric = "loss" | "lm_loss" | "moe_lb_loss";

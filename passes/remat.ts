@@ -1,10 +1,10 @@
 // What the forward pass keeps for the backward pass: layers become `remat` regions that follow a policy.
 import { type LayerReport, layerKinds, measured, wrapLayers } from "../compiler/autodiff/remat.ts";
 import { tensorNames } from "../compiler/config/keys/remat.ts";
-import { policyNamed, policyNames, type RematPolicy } from "../compiler/config/remat-policies.ts";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import { allNodes } from "../compiler/ir/rewrite.ts";
 import type { Module } from "../compiler/ir/types.ts";
+import { policyNamed, policyNames, type RematPolicy } from "../compiler/remat-policies.ts";
 import type { Pass } from "./pass.ts";
 
 const places = ["device", "offload", "remat"];

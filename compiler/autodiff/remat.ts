@@ -1,5 +1,5 @@
 // Layers as `remat` regions, and what a policy makes each of them keep and compute again.
-import type { RematPolicy } from "../config/remat-policies.ts";
+
 import { isFloat } from "../dtype.ts";
 import { node, opNamed } from "../ir/build.ts";
 import { flopsOf } from "../ir/cost.ts";
@@ -9,6 +9,7 @@ import { byteSize } from "../ir/shape.ts";
 import type { Attrs, Block, Node, TensorType, Value } from "../ir/types.ts";
 import { at, type Binding, type Keeping } from "../ops/op.ts";
 import { keepingNamed } from "../ops/remat.ts";
+import type { RematPolicy } from "../remat-policies.ts";
 import { jointOf } from "./differentiate.ts";
 import { split } from "./split.ts";
 

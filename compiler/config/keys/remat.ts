@@ -1,7 +1,7 @@
 // Keys of rematerialisation: what the forward pass keeps for the backward pass.
 
+import { policyNames } from "../../remat-policies.ts";
 import { inert, key, oneOf } from "../key.ts";
-import { policyNames } from "../remat-policies.ts";
 
 const place = oneOf("remat", "device", "offload");
 const latent = inert("no shipped architecture computes this");
