@@ -45,20 +45,31 @@ async function stats(config: Config): Promise<Emitted> {
   return { text: `${lines.join("\n")}\n`, json };
 }
 
+async function rematReport(config: Config): Promise<Emitted> {
+  const { lossProgram } = await import("../compiler/training.ts");
+  const { rematRows, rematTable } = await import("../passes/remat.ts");
+  const { tensors_on_device: save, tensors_to_offload: offload } = config.values;
+  const rows = rematRows(lossProgram(config).module, { name: "custom", save, offload });
+  return { text: rematTable(rows), json: { policies: rows } };
+}
+
 const emitters: Readonly<Record<string, (config: Config) => Promise<Emitted>>> = {
   ir: async (config) => program((await import("../compiler/model.ts")).forwardModel(config).module),
   joint: async (config) => program((await import("../compiler/training.ts")).gradientProgram(config).module),
   stats,
+  remat: rematReport,
 };
 
-const flags = { emit: { value: "string", doc: "what to print: ir, joint or stats", default: "ir" } } as const;
+const flags = {
+  emit: { value: "string", doc: "what to print: ir, joint, stats or remat", default: "ir" },
+} as const;
 
 export const compile: Command<typeof flags> = {
   name: "compile",
   summary: "Print the program a configuration becomes, without making weights.",
-  usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats]",
+  usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats|remat]",
   details: [
-    "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations.",
+    "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations. remat says what each remat_policy keeps of a layer for the backward pass and computes again; custom is as the configuration has it.",
     "The printed program is a language of its own: it parses back to the same program.",
   ],
   flags,

@@ -1,12 +1,14 @@
 // The two programs of a training step: loss with gradients on a micro batch, and the optimiser's update.
 import type { ParamDecl } from "./arch/param.ts";
 import { differentiate } from "./autodiff/differentiate.ts";
+import { wrapLayers } from "./autodiff/remat.ts";
 import type { Config } from "./config/load.ts";
 import { invariant } from "./diag.ts";
 import { blockBuilder, value } from "./ir/build.ts";
 import { tensor } from "./ir/shape.ts";
 import type { Module, Role, Value } from "./ir/types.ts";
 import { dtypeNamed, forwardModel } from "./model.ts";
+import { policyNamed, type RematPolicy } from "./remat-policies.ts";
 
 /** Names of the scalars a step reports, in the order of the module's first results. */
 export type Metric = "loss" | "lm_loss" | "moe_lb_loss";
@@ -56,10 +58,15 @@ export function lossProgram(config: Config): GradientProgram {
   };
 }
 
-/** The loss program with the gradient of every parameter after its metrics. */
+/** What remat_policy and the tensors' keys of a configuration keep. */
+export const rematPolicyOf = ({ values }: Config): RematPolicy =>
+  policyNamed(values.remat_policy, { save: values.tensors_on_device, offload: values.tensors_to_offload });
+
+/** The loss program with the gradient of every parameter after its metrics, its layers under the remat policy. */
 export function gradientProgram(config: Config): GradientProgram {
-  const loss = lossProgram(config);
-  return { ...loss, module: differentiate(loss.module) };
+  const { module, ...loss } = lossProgram(config);
+  const body = wrapLayers(module.body, rematPolicyOf(config));
+  return { ...loss, module: differentiate({ ...module, body }) };
 }
 
 const matches = (patterns: readonly string[], path: string): boolean =>

@@ -19,9 +19,9 @@ import { invariant } from "../diag.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import { node } from "../ir/build.ts";
 import { shapeOf } from "../ir/shape.ts";
-import type { Block, Node, TensorType, Value } from "../ir/types.ts";
+import type { Attrs, Block, Node, TensorType, Value } from "../ir/types.ts";
 import { ops } from "../ops/index.ts";
-import type { OpDef } from "../ops/op.ts";
+import type { OpDef, Residual, VjpContext } from "../ops/op.ts";
 
 const BACKEND = "q3c-trace";
 /** A kernel with no node: its cotangents are the block's own cotangent parameters. */
@@ -31,10 +31,7 @@ const SEED = "q3c-seed";
 type Call = { readonly node: Node; readonly trace: Trace };
 
 /** A trace in progress: the block it appends to and how regions are differentiated. */
-export type Trace = {
-  readonly builder: BlockBuilder;
-  vjpOf(region: Block, live: readonly boolean[]): Block;
-};
+export type Trace = Pick<VjpContext<Value, Attrs>, "split"> & { readonly builder: BlockBuilder };
 
 class TracingBackend extends KernelBackend {
   /** Values by data id. An id without a value is a zero made by tfjs for an output nobody differentiates. */
@@ -108,10 +105,27 @@ export function seed(results: readonly Tensor[], cotangents: readonly Tensor[]):
   return engine().runKernel(SEED, results as unknown as NamedTensorMap, attrs) as Tensor;
 }
 
-function vjpOfCall(
-  { node: { op, ins, outs, attrs, regions, loc }, trace }: Call,
-  dys: readonly Tensor[],
-): Tensor[] {
+/** The node in its place in the trace, with a region that yields more; the results that are new. */
+function extend(
+  { node: old, trace: { builder } }: Call,
+  region: Block,
+  residuals: readonly Residual[],
+): readonly Value[] {
+  const { op, ins, outs, attrs, loc } = old;
+  const hints = [...outs.map((x) => x.hint), ...residuals.map(({ name }) => name)];
+  const made = node(op, ins, { attrs, regions: [region], hints, loc });
+  const index = builder.nodes.indexOf(old);
+  invariant(index >= 0, `${op.name} is extended where it did not run`);
+  const more = made.outs.slice(outs.length);
+  builder.nodes[index] = { ...made, outs: [...outs, ...more] };
+  return more;
+}
+
+function vjpOfCall(call: Call, dys: readonly Tensor[]): Tensor[] {
+  const {
+    node: { op, ins, outs, attrs, regions, loc },
+    trace,
+  } = call;
   const { builder } = trace;
   const live = dys.map(tracedValue);
   if (live.every((dy) => dy === undefined)) return ins.map((x) => zeroTensor(x.type));
@@ -131,7 +145,8 @@ function vjpOfCall(
     outs,
     attrs,
     regions,
-    vjpOf: trace.vjpOf,
+    split: trace.split,
+    extend: (region, residuals) => extend(call, region, residuals),
   });
   Object.assign(builder, outside);
   return ins.map((x, i) => {

@@ -19,13 +19,6 @@ const rotated = (v: Values): number => Math.trunc(v.head_dim * v.partial_rotary_
 
 const checks: readonly Check[] = [
   {
-    about: ["load_full_state_path", "load_parameters_path"],
-    wrong: (v) =>
-      v.load_parameters_path !== "" &&
-      v.load_full_state_path !== "" &&
-      "`load_parameters_path` and `load_full_state_path` exclude each other",
-  },
-  {
     about: ["base_moe_mlp_dim", "num_experts"],
     wrong: (v) => sparse(v) && v.moe_mlp_dim < 1 && "a model with experts needs `base_moe_mlp_dim`",
   },
@@ -76,14 +69,6 @@ const checks: readonly Check[] = [
   {
     about: ["hf_path", "dataset_type"],
     wrong: (v) => v.dataset_type === "hf" && v.hf_path === "" && "`dataset_type=hf` needs `hf_path`",
-  },
-  {
-    about: ["hf_eval_split", "eval_interval"],
-    wrong: (v) =>
-      v.dataset_type === "hf" &&
-      v.eval_interval > 0 &&
-      v.hf_eval_split === null &&
-      "evaluation with `dataset_type=hf` needs `hf_eval_split`",
   },
   {
     about: ["grain_train_files", "dataset_type"],

@@ -1,5 +1,5 @@
 // Walking and rebuilding blocks.
-import { type NodeOptions, node } from "./build.ts";
+import { type NodeOptions, node, value } from "./build.ts";
 import type { Block, Node, Value } from "./types.ts";
 
 export type Substitution = Map<Value, Value>;
@@ -58,14 +58,46 @@ export function* allNodes(block: Block): Generator<Node> {
   }
 }
 
-/** Drops nodes whose results nobody reads, in regions too. All ops are pure. */
+/** Drops nodes whose results nobody reads, in regions too, and what regions yield for nobody. All ops are pure. */
 export function dropDead(block: Block): Block {
   const live = new Set<Value>(block.results);
   const kept: Node[] = [];
   for (const each of block.nodes.toReversed()) {
     if (!each.outs.some((out) => live.has(out))) continue;
     for (const x of each.ins) live.add(x);
-    kept.push(each.regions.length > 0 ? { ...each, regions: each.regions.map(dropDead) } : each);
+    kept.push(each.regions.length > 0 ? withoutDead(each, live) : each);
   }
   return { ...block, nodes: kept.reverse() };
+}
+
+function withoutDead(each: Node, live: ReadonlySet<Value>): Node {
+  const from = each.op.yieldsFrom?.(each.attrs) ?? Number.POSITIVE_INFINITY;
+  const stays = each.outs.map((out, i) => i < from || live.has(out));
+  const only = <X>(items: readonly X[]): X[] => items.filter((_, i) => stays[i] !== false);
+  return {
+    ...each,
+    outs: only(each.outs),
+    regions: each.regions.map((region) => dropDead({ ...region, results: only(region.results) })),
+  };
+}
+
+/** The same block in values of its own, so that every value is defined in one block only. */
+export function renewed(block: Block, hintOf: (x: Value) => string = ({ hint }) => hint): Block {
+  const map: Substitution = new Map(block.params.map((x) => [x, value(hintOf(x), x.type)]));
+  const nodes = block.nodes.map((old): Node => {
+    const outs = old.outs.map((x) => value(hintOf(x), x.type));
+    const fresh = {
+      ...old,
+      ins: old.ins.map((x) => resolve(map, x)),
+      regions: old.regions.map((region) => renewed(region, hintOf)),
+      outs,
+    };
+    outs.forEach((out, i) => {
+      const twin = old.outs[i];
+      if (twin) map.set(twin, out);
+    });
+    return fresh;
+  });
+  const params = block.params.map((x) => resolve(map, x));
+  return { params, nodes, results: block.results.map((x) => resolve(map, x)) };
 }

@@ -225,6 +225,7 @@ const convert: OpDef<{ type: TensorType }> = {
     if (out.dtype === "bool") return `+(${x} !== 0)`;
     return out.dtype === "i32" ? `trunc(${x})` : x;
   },
+  flops: () => 0,
 };
 
 export const elementwiseOps: readonly OpDef[] = [...unaryOps, ...binaryOps, compare, select, convert];

@@ -3,7 +3,7 @@ import type * as tfjs from "@tensorflow/tfjs-core";
 import { fail } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
 import { formatDims, formatType, joinLabels, rankOf } from "../ir/shape.ts";
-import type { Attrs, Block, Dim, TensorType } from "../ir/types.ts";
+import type { Attrs, Block, Dim, TensorType, Value } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 
@@ -12,6 +12,37 @@ export type Tensor = tfjs.Tensor;
 
 /** What an attribute may be. `type` is the result's type: printed as the annotation, not among the attributes. */
 export type AttrKind = "int" | "ints" | "float" | "bool" | "string" | "type";
+
+/** Where a value of the forward pass waits for the backward pass; `remat`: nowhere, it is computed again. */
+export type Place = "device" | "offload" | "remat";
+
+/**
+ * What a region's parameter is to its backward part: something it has too, anew in each step or the same in all, or
+ * a value of the forward pass, which must be kept.
+ */
+export type Binding = "sliced" | "fixed" | "carried";
+
+/** What the backward part of a region may count on, and what is kept of the forward part. */
+export type Keeping = {
+  bindingOf(param: number): Binding;
+  /** Where values with a name are kept; nothing else is. Absent: all that is read is kept. */
+  placeOf?(name: string): Place;
+};
+
+export type Residual = { readonly value: Value; readonly name: string; readonly isOffloaded: boolean };
+
+/** A region's two parts under differentiation, and what goes from one to the other. */
+export type Split = {
+  /** params → results, residuals. */
+  readonly forward: Block;
+  /** Operands, residuals, cotangents of the live results → cotangents of the float params. */
+  readonly backward: Block;
+  /** The params that the backward part reads. */
+  readonly operands: readonly number[];
+  readonly residuals: readonly Residual[];
+  /** What the backward part computes again. */
+  readonly recomputed: Block;
+};
 
 /** What a VJP rule sees: cotangents of the outputs, and the node it belongs to. */
 export type VjpContext<T, A> = {
@@ -23,8 +54,10 @@ export type VjpContext<T, A> = {
   readonly outs: readonly T[];
   readonly attrs: A;
   readonly regions: readonly Block[];
-  /** The VJP of a region for the results marked live: (params…, their cotangents…) → cotangents of float params. */
-  vjpOf(region: Block, live: readonly boolean[]): Block;
+  /** A region's forward part and the backward part for the results marked live. */
+  split(region: Block, live: readonly boolean[], keeping: Keeping): Split;
+  /** Gives the node that has run regions that yield more; what is new. */
+  extend(region: Block, residuals: readonly Residual[]): readonly T[];
 };
 
 /** What a kernel sees besides its input tensors. */
@@ -62,8 +95,12 @@ export type OpDef<A extends Attrs = Attrs> = {
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
   /** Work done, when it is not one flop per element written. */
   flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
-  /** The attrs and regions to replay under differentiation, when the backward needs more than the op's outputs. */
-  forBackward?(ins: readonly TensorType[], attrs: A, regions: readonly Block[]): readonly Block[];
+  /** Results from this one on are the region's own from there on; those nobody reads may go, with what makes them. */
+  yieldsFrom?(attrs: A): number;
+  /** How a loop binds a parameter of its region. */
+  bindingOf?(param: number, attrs: A): Binding;
+  /** The name by which a rematerialisation policy may keep the operand; such an op is the identity. */
+  tag?(attrs: A): string;
 };
 
 /** An op's constraint is broken: `dot_general: contracted sizes differ: embed=64 and mlp=32`. */
