@@ -16,6 +16,7 @@ import {
   type TensorInfo,
 } from "@tensorflow/tfjs-core";
 import { invariant } from "../diag.ts";
+import { isFloat } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import { node } from "../ir/build.ts";
 import { shapeOf } from "../ir/shape.ts";
@@ -89,7 +90,8 @@ export function traceNode(original: Node, ins: readonly Tensor[], trace: Trace):
   const { op, attrs, regions, outs, loc } = original;
   const made = node(op, ins.map(mustValue), { attrs, regions, hints: outs.map((x) => x.hint), loc });
   trace.builder.nodes.push(made);
-  if (op.discrete) return made.outs.map(tensorOf);
+  // Nothing flows back through integers either.
+  if (op.discrete || made.outs.every((out) => !isFloat(out.type.dtype))) return made.outs.map(tensorOf);
   const call: Call = { node: made, trace };
   const result: unknown = engine().runKernel(
     op.name,
@@ -151,7 +153,7 @@ function vjpOfCall(call: Call, dys: readonly Tensor[]): Tensor[] {
   Object.assign(builder, outside);
   return ins.map((x, i) => {
     const cotangent = cotangents[i];
-    return cotangent ? tensorOf(cotangent) : zeroTensor(x.type);
+    return cotangent && isFloat(x.type.dtype) ? tensorOf(cotangent) : zeroTensor(x.type);
   });
 }
 

@@ -4,13 +4,13 @@ import type { Diagnostic } from "../diag.ts";
 import type { Values } from "./derived.ts";
 import type { KeyName } from "./keys.ts";
 import { placeOf, type Settings } from "./settings.ts";
+import { showValue } from "./value.ts";
 
 type Check = {
   /** The keys it is about; the error underlines the nearest that was set by hand. */
   readonly about: readonly KeyName[];
   /** What is wrong, if anything. */
   readonly wrong: (v: Values) => string | false;
-  readonly help?: string;
 };
 
 const linear = (v: Values): boolean => v.layer_types.includes("linear_attention");
@@ -45,22 +45,14 @@ const checks: readonly Check[] = [
   {
     about: ["partial_rotary_factor", "head_dim"],
     wrong: (v) =>
-      (v.partial_rotary_factor > 1 || rotated(v) % 2 !== 0) &&
-      `head_dim * partial_rotary_factor rotates ${rotated(v)} dimensions of ${v.head_dim}, expected an even number`,
+      (v.partial_rotary_factor > 1 || rotated(v) % 2 !== 0 || rotated(v) < 2) &&
+      `head_dim * partial_rotary_factor rotates ${rotated(v)} dimensions of ${v.head_dim}, expected an even number from 2 to ${v.head_dim}`,
   },
   {
     about: ["mlp_only_layers"],
     wrong: (v) =>
       v.mlp_only_layers.some((layer) => layer >= v.num_decoder_layers) &&
       `\`mlp_only_layers\` counts from 0 to ${v.num_decoder_layers - 1} in this model`,
-  },
-  {
-    about: ["normalize_embedding_logits", "logits_via_embedding"],
-    wrong: (v) =>
-      v.logits_via_embedding &&
-      v.normalize_embedding_logits &&
-      "q3c does not divide the logits of a tied head by sqrt(emb_dim)",
-    help: "set normalize_embedding_logits=false",
   },
   {
     about: ["param_scan_axis"],
@@ -111,10 +103,33 @@ const checks: readonly Check[] = [
   },
 ];
 
+/** Keys that hold patterns of parameters' paths. */
+const patternKeys = ["trainable_parameters_mask", "adamw_mask"] as const;
+
+function whyNoPattern(pattern: string): string | undefined {
+  try {
+    new RegExp(pattern);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.replace(/^.*: /s, "").toLowerCase();
+  }
+}
+
+function badPatterns(name: (typeof patternKeys)[number], values: Values, settings: Settings): Diagnostic[] {
+  const raw = settings.get(name)?.raw;
+  return values[name].flatMap((pattern, i) => {
+    const why = whyNoPattern(pattern);
+    const at = (raw?.kind === "list" ? raw.items[i]?.at : undefined) ?? placeOf([name], settings);
+    const message = `\`${name}\` takes regular expressions, ${showValue(pattern)} is none: ${why}`;
+    return why === undefined ? [] : [{ code: "misfit", message, at }];
+  });
+}
+
 /** Everything that does not hold, each at the key that the user set. */
 export function checkValues(values: Values, settings: Settings): readonly Diagnostic[] {
-  return checks.flatMap(({ about, wrong, help }) => {
+  const misfits = checks.flatMap(({ about, wrong }) => {
     const message = wrong(values);
-    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about, settings), help }];
+    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about, settings) }];
   });
+  return [...misfits, ...patternKeys.flatMap((name) => badPatterns(name, values, settings))];
 }
