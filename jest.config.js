@@ -7,6 +7,10 @@ export default {
       { jsc: { parser: { syntax: "typescript" }, target: "es2022" }, module: { type: "es6" } },
     ],
   },
+  // Slow checks are for `npm run test:full`.
+  testPathIgnorePatterns: process.env["Q3C_FULL"]
+    ? ["/node_modules/"]
+    : ["/node_modules/", "<rootDir>/tests/full/"],
   testEnvironment: "node",
   testTimeout: 120_000,
 };

@@ -11,9 +11,12 @@ export async function readConfig(args: readonly string[], { env, cwd }: Io): Pro
   return loadConfig(args, { env, cwd, modelsDir });
 }
 
-/** Prints what is doubtful about a configuration. */
-export function printWarnings({ warnings }: Config, io: Io, json: boolean): void {
-  for (const warning of warnings)
+/** Where output goes is no matter to a command that writes none. */
+const OUTPUT = "no-output-directory";
+
+/** Prints what is doubtful about a configuration, for a command that writes output or one that does not. */
+export function printWarnings({ warnings }: Config, io: Io, json: boolean, writes: boolean): void {
+  for (const warning of warnings.filter(({ code }) => writes || code !== OUTPUT))
     io.err(
       json ? JSON.stringify({ warning: diagnosticJson(warning) }) : `warning: ${formatDiagnostic(warning)}`,
     );

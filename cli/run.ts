@@ -18,9 +18,10 @@ export const run: Command = {
   maxTextModules: ["maxtext.trainers.pre_train.train", "MaxText.train"],
   async run({ args, flags, io }) {
     const config = await readConfig(args, io);
-    printWarnings(config, io, flags.json);
+    printWarnings(config, io, flags.json, true);
     const { openEngine } = await import("../runtime/engines/open.ts");
     const { train } = await import("../runtime/train/train.ts");
+    const { factLines, stepLine } = await import("../runtime/train/report.ts");
     const engine = await openEngine(config);
     const progress = showProgress(io, { label: "step", elsewhere: "quiet" });
     const print = (kind: string, body: object, lines: readonly string[]): void => {
@@ -34,11 +35,15 @@ export const run: Command = {
         const { kind, ...body } = event;
         switch (event.kind) {
           case "start":
-            print(kind, body, event.lines);
+            print(kind, event.facts, factLines(event.facts));
             return;
           case "step":
-            print(kind, { step: event.step, ...event.scalars }, [event.line]);
-            progress(event.step + 1, event.of, `loss ${(event.scalars["learning/loss"] ?? Number.NaN).toFixed(3)}`);
+            print(kind, { step: event.step, ...event.scalars }, [stepLine(event.step, event.scalars)]);
+            progress(
+              event.step + 1,
+              event.of,
+              `loss ${(event.scalars["learning/loss"] ?? Number.NaN).toFixed(3)}`,
+            );
             return;
           case "saved":
             print(kind, body, [`saved: ${event.directory}`]);

@@ -1,13 +1,15 @@
 // The two programs of a training step: loss with gradients on a micro batch, and the optimiser's update.
 import type { ParamDecl } from "./arch/param.ts";
 import { differentiate } from "./autodiff/differentiate.ts";
+import { wrapLayers } from "./autodiff/remat.ts";
 import type { Config } from "./config/load.ts";
+import { invariant } from "./diag.ts";
 import { blockBuilder, value } from "./ir/build.ts";
 import { dim, tensor } from "./ir/shape.ts";
 import type { Module, Role, Value } from "./ir/types.ts";
 import { dtypeNamed, forwardModel } from "./model.ts";
+import { policyNamed, type RematPolicy } from "./remat-policies.ts";
 import { LAYERS } from "./stacks.ts";
-import { invariant } from "./diag.ts";
 
 const SCALAR = tensor("f32", []);
 
@@ -39,7 +41,8 @@ export function lossProgram(config: Config): GradientProgram {
   const { k } = builder;
   const entropy = k.one("cross_entropy", [logits, targets], { z_loss: values.z_loss_multiplier });
   const lmLoss = k.sum(k.mul(entropy, weights), [0, 1]);
-  const lbLoss = sown.length > 0 ? k.mul(total(sown), k.constant(balance / (sown.length * values.gradient_accumulation_steps), SCALAR)) : undefined;
+  const share = balance / (sown.length * values.gradient_accumulation_steps);
+  const lbLoss = sown.length > 0 ? k.mul(total(sown), k.constant(share, SCALAR)) : undefined;
   const results = lbLoss ? [k.add(lmLoss, lbLoss), lmLoss, lbLoss] : [lmLoss];
 
   /** Of a scalar per layer. One sum over their stack, as a scan over layers gives it: no node per layer. */
@@ -63,15 +66,26 @@ export function lossProgram(config: Config): GradientProgram {
   };
 }
 
+/** What remat_policy and the tensors' keys of a configuration keep. */
+export const rematPolicyOf = ({ values }: Config): RematPolicy =>
+  policyNamed(values.remat_policy, { save: values.tensors_on_device, offload: values.tensors_to_offload });
+
 /** Passes to run on the loss before it is differentiated, and on what comes of that. */
-export type TrainingPasses = { readonly forward: (module: Module) => Module; readonly joint: (module: Module) => Module };
+export type TrainingPasses = {
+  readonly forward: (module: Module) => Module;
+  readonly joint: (module: Module) => Module;
+};
+
+/** The least there must be: layers under the remat policy. */
+const onlyRemat = (config: Config): TrainingPasses => ({
+  forward: (module) => ({ ...module, body: wrapLayers(module.body, rematPolicyOf(config)) }),
+  joint: (module) => module,
+});
 
 /** The loss program with the gradient of every parameter after its metrics. */
-export function gradientProgram(config: Config, passes?: TrainingPasses): GradientProgram {
+export function gradientProgram(config: Config, passes: TrainingPasses = onlyRemat(config)): GradientProgram {
   const loss = lossProgram(config);
-  const forward = passes ? passes.forward(loss.module) : loss.module;
-  const joint = differentiate(forward);
-  return { ...loss, module: passes ? passes.joint(joint) : joint };
+  return { ...loss, module: passes.joint(differentiate(passes.forward(loss.module))) };
 }
 
 const matches = (patterns: readonly string[], path: string): boolean =>
@@ -96,15 +110,24 @@ export function updateProgram(config: Config, params: readonly ParamDecl[]): Mod
   }));
   builder.hints = ["norm"];
   const grads = states.map(({ grad }) => k.convert(grad, "f32"));
-  const squares = grads.map((grad) => k.sum(k.mul(grad, grad), grad.type.dims.map((_, axis) => axis)));
+  const squares = grads.map((grad) =>
+    k.sum(
+      k.mul(grad, grad),
+      grad.type.dims.map((_, axis) => axis),
+    ),
+  );
   const norm = k.sqrt(squares.reduce((sum, x) => k.add(sum, x)));
   const threshold = values.gradient_clipping_threshold;
   builder.hints = ["clip"];
-  const clip = threshold > 0 ? k.div(k.constant(threshold, SCALAR), k.max(norm, k.constant(threshold, SCALAR))) : undefined;
+  const clip =
+    threshold > 0
+      ? k.div(k.constant(threshold, SCALAR), k.max(norm, k.constant(threshold, SCALAR)))
+      : undefined;
   const updated = states.flatMap(({ path, param, mu, nu }, i): readonly Value[] => {
     const grad = grads[i];
     invariant(grad, "a gradient for every parameter");
-    if (values.trainable_parameters_mask.length > 0 && !matches(values.trainable_parameters_mask, path)) return [param, mu, nu];
+    if (values.trainable_parameters_mask.length > 0 && !matches(values.trainable_parameters_mask, path))
+      return [param, mu, nu];
     builder.hints = [path, `mu.${path}`, `nu.${path}`];
     const decay = matches(values.adamw_mask, path) ? 0 : values.adam_weight_decay;
     return k.apply("adamw", [param, clip ? k.mul(grad, clip) : grad, mu, nu, rate, b1t, b2t], {

@@ -1,5 +1,5 @@
 // A pass is a name, a sentence and a pure function; a pipeline is a list of passes, verified after each.
-import { fail, didYouMean } from "../compiler/diag.ts";
+import { didYouMean, fail } from "../compiler/diag.ts";
 import type { Module } from "../compiler/ir/types.ts";
 import { verifyModule } from "../compiler/ir/verify.ts";
 
@@ -42,5 +42,12 @@ export function runPipeline(module: Module, passes: readonly Pass[], options: Pi
 /** Refuses a pass name nobody has. */
 export function unknownPass(name: string, passes: readonly Pass[]): never {
   const names = passes.map((pass) => pass.name);
-  return fail({ code: "unknown-pass", message: `there is no pass ${name}; there are ${names.join(", ")}`, help: didYouMean(name, names) }, 2);
+  return fail(
+    {
+      code: "unknown-pass",
+      message: `there is no pass ${name}; there are ${names.join(", ")}`,
+      help: didYouMean(name, names),
+    },
+    2,
+  );
 }

@@ -130,14 +130,12 @@ export function roll(block: Block, rounds: Rounds, reads: ReadonlyMap<Value, num
     const [index = 0, out = 0] = place.split(".").map(Number);
     return nodesOf.map((nodes) => at(at(nodes, index).outs, out));
   };
-  const carries = operands
-    .of("carry")
-    .map(({ key, members, place }) => ({
-      key,
-      place,
-      init: at(members, 0),
-      last: at(inRounds(place), count - 1),
-    }));
+  const carries = operands.of("carry").map(({ key, members, place }) => ({
+    key,
+    place,
+    init: at(members, 0),
+    last: at(inRounds(place), count - 1),
+  }));
   const misfit = carries.find(({ init, last }) => !sameType(init.type, last.type));
   if (misfit)
     return `%${misfit.last.hint} begins as ${formatType(misfit.init.type)} and goes on as ${formatType(misfit.last.type)}`;

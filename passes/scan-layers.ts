@@ -62,7 +62,7 @@ function stacksFor(
 
 /**
  * Runs of layers as plans. Within its slack a run begins where most of its parameters can be stacked, and of these
- * places where a segment reads parameters: there, a layer is likelier to begin than to end.
+ * places at the kind of segment that the program has first: layers begin alike, even where they go on differently.
  */
 function plansOf(module: Module, segments: readonly Segment[], remark: Remark): Plan[] {
   const { body } = module;
@@ -74,8 +74,9 @@ function plansOf(module: Module, segments: readonly Segment[], remark: Remark): 
     const rest = at(segments, start + cycle * count - 1 + slack).to - to;
     return { ...rolled, stacks: stacksFor(module, rolled, counts), rest };
   };
+  const firstOf = new Map(segments.map(({ key }, i) => [key, i] as const).reverse());
   const cost = ({ xs, stacks }: Plan, { start }: Run): number =>
-    2 * (xs.length - stacks.size) + (at(segments, start).readsParameters ? 0 : 1);
+    (xs.length - stacks.size) * segments.length + (firstOf.get(at(segments, start).key) ?? 0);
   runsOf(
     segments,
     ({ key }) => key,
@@ -87,7 +88,6 @@ function plansOf(module: Module, segments: readonly Segment[], remark: Remark): 
         const plan = planAt(there);
         if (typeof plan === "string") problem = plan;
         else if (!best || cost(plan, there) < best.cost) best = { run: there, plan, cost: cost(plan, there) };
-        if (best?.cost === 0) break;
       }
       if (best) plans.push(best.plan);
       else remark(`not rolled: ${problem}`);

@@ -1,6 +1,6 @@
 // unscan-layers: the inverse of scan-layers. Scans over layers are written out, stacked parameters are single ones again.
 import { blockBuilder, node, value } from "../compiler/ir/build.ts";
-import { withOperands } from "../compiler/ir/rewrite.ts";
+import { renewed, withOperands } from "../compiler/ir/rewrite.ts";
 import { dim, range, sameDims, sameType, tensor } from "../compiler/ir/shape.ts";
 import type { Block, Dim, Loc, Module, Node, TensorType, Value } from "../compiler/ir/types.ts";
 import type { K } from "../compiler/ops/k.ts";
@@ -134,7 +134,8 @@ class Writer {
   private inline(body: Block, ins: readonly Value[]): Value[] {
     const local = new Map(body.params.map((param, i) => [param, at(ins, i)]));
     const read = (x: Value): Value => local.get(x) ?? x;
-    for (const { op, ins: operands, outs, attrs, regions, loc } of body.nodes) {
+    for (const { op, ins: operands, outs, attrs, regions: inner, loc } of body.nodes) {
+      const regions = inner.map((region) => renewed(region));
       const hints = outs.map((x) => x.hint);
       const fresh = node(op, operands.map(read), {
         attrs,

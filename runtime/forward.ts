@@ -18,7 +18,12 @@ export type Forward = {
 type Program = { readonly executable: Executable; readonly vocab: number };
 
 /** A forward runner over weights in the layout of the model's own parameters. */
-export function openForward(config: Config, engine: Engine, weights: Weights, taps: readonly string[] = []): Forward {
+export function openForward(
+  config: Config,
+  engine: Engine,
+  weights: Weights,
+  taps: readonly string[] = [],
+): Forward {
   const programs = new Map<number, Program>();
   const buffers = new Map<string, Buffer>();
   const compiled = (length: number): Program => {
@@ -39,8 +44,17 @@ export function openForward(config: Config, engine: Engine, weights: Weights, ta
   return {
     run(tokens) {
       const { executable, vocab } = compiled(tokens.length);
-      const type = { dtype: "i32", dims: [{ label: "batch", size: 1 }, { label: "seq", size: tokens.length }] } as const;
-      const inputs = [engine.upload(type, Int32Array.from(tokens)), engine.upload(type, Int32Array.from(tokens.keys()))];
+      const type = {
+        dtype: "i32",
+        dims: [
+          { label: "batch", size: 1 },
+          { label: "seq", size: tokens.length },
+        ],
+      } as const;
+      const inputs = [
+        engine.upload(type, Int32Array.from(tokens)),
+        engine.upload(type, Int32Array.from(tokens.keys())),
+      ];
       const results = executable.run([...inputs, ...buffers.values()]);
       const [logits, ...tapped] = results.map((result) => engine.download(result) as Float32Array);
       for (const buffer of [...inputs, ...results]) engine.release(buffer);
@@ -63,7 +77,12 @@ export function argmax({ logits, vocab }: Logits, position: number, limit = voca
  * Continues a prompt greedily. The sequence is padded to its final length once: later positions cannot reach earlier
  * ones, so one program serves every step.
  */
-export function continueGreedily(forward: Forward, prompt: readonly number[], count: number, limit?: number): number[] {
+export function continueGreedily(
+  forward: Forward,
+  prompt: readonly number[],
+  count: number,
+  limit?: number,
+): number[] {
   const tokens = [...prompt];
   const total = prompt.length + count;
   while (tokens.length < total) {

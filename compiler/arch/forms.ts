@@ -30,10 +30,19 @@ function spread(k: K<Value>, small: Value, target: readonly Dim[]): Value {
 
 function arityOf(call: Call, count: number, named: readonly string[]): void {
   if (call.args.length !== count)
-    fail({ code: "arch-arity", message: `\`${call.callee}\` takes ${count} operand${count === 1 ? "" : "s"}, got ${call.args.length}`, at: call.at });
+    fail({
+      code: "arch-arity",
+      message: `\`${call.callee}\` takes ${count} operand${count === 1 ? "" : "s"}, got ${call.args.length}`,
+      at: call.at,
+    });
   for (const { name, nameAt } of call.named)
     if (!named.includes(name))
-      fail({ code: "arch-name", message: `\`${call.callee}\` takes no ${name}${named.length > 0 ? `; it takes ${named.join(", ")}` : ""}`, at: nameAt, help: didYouMean(name, named) });
+      fail({
+        code: "arch-name",
+        message: `\`${call.callee}\` takes no ${name}${named.length > 0 ? `; it takes ${named.join(", ")}` : ""}`,
+        at: nameAt,
+        help: didYouMean(name, named),
+      });
 }
 
 function argument(call: Call, index: number): Expression {
@@ -43,7 +52,9 @@ function argument(call: Call, index: number): Expression {
 
 function namedArgument(call: Call, name: string): Expression {
   const found = call.named.find((each) => each.name === name);
-  return found?.value ?? fail({ code: "arch-arity", message: `\`${call.callee}\` needs ${name}=…`, at: call.at });
+  return (
+    found?.value ?? fail({ code: "arch-arity", message: `\`${call.callee}\` needs ${name}=…`, at: call.at })
+  );
 }
 
 /** The axes of x that carry the given dims, in that order. */
@@ -67,7 +78,10 @@ const dot: Form = (frame, call) => {
   const over = frame.dimList(namedArgument(call, "over"));
   const contract = [axesOf(frame, a, over, call), axesOf(frame, b, over, call)] as const;
   const shared = a.type.dims.filter(
-    (d, axis) => d.label !== "_" && !contract[0].includes(axis) && b.type.dims.some((e, i) => e.label === d.label && !contract[1].includes(i)),
+    (d, axis) =>
+      d.label !== "_" &&
+      !contract[0].includes(axis) &&
+      b.type.dims.some((e, i) => e.label === d.label && !contract[1].includes(i)),
   );
   const batch = [axesOf(frame, a, shared, call), axesOf(frame, b, shared, call)] as const;
   return [frame.build(call.at, [a, b], () => frame.context.builder.k.dot(a, b, { contract, batch }))];
@@ -126,26 +140,30 @@ const concat: Form = (frame, call) => {
   ];
 };
 
-const reduced = (isMean: boolean): Form => (frame, call) => {
-  arityOf(call, 1, ["over"]);
-  const x = frame.tensor(argument(call, 0));
-  const over = frame.dimList(namedArgument(call, "over"));
-  const axes = axesOf(frame, x, over, call);
-  return [
-    frame.build(call.at, [x], () => {
-      const { k } = frame.context.builder;
-      const total = k.sum(x, axes);
-      const count = axes.reduce((n, axis) => n * (x.type.dims[axis]?.size ?? 1), 1);
-      return isMean ? k.mul(total, k.scalar(1 / count, total)) : total;
-    }),
-  ];
-};
+const reduced =
+  (isMean: boolean): Form =>
+  (frame, call) => {
+    arityOf(call, 1, ["over"]);
+    const x = frame.tensor(argument(call, 0));
+    const over = frame.dimList(namedArgument(call, "over"));
+    const axes = axesOf(frame, x, over, call);
+    return [
+      frame.build(call.at, [x], () => {
+        const { k } = frame.context.builder;
+        const total = k.sum(x, axes);
+        const count = axes.reduce((n, axis) => n * (x.type.dims[axis]?.size ?? 1), 1);
+        return isMean ? k.mul(total, k.scalar(1 / count, total)) : total;
+      }),
+    ];
+  };
 
-const converted = (dtypeOf: (frame: Frame) => DType): Form => (frame, call) => {
-  arityOf(call, 1, []);
-  const x = frame.tensor(argument(call, 0));
-  return [frame.build(call.at, [x], () => frame.context.builder.k.convert(x, dtypeOf(frame)))];
-};
+const converted =
+  (dtypeOf: (frame: Frame) => DType): Form =>
+  (frame, call) => {
+    arityOf(call, 1, []);
+    const x = frame.tensor(argument(call, 0));
+    return [frame.build(call.at, [x], () => frame.context.builder.k.convert(x, dtypeOf(frame)))];
+  };
 
 /** `cast(x, y)`: x in the dtype of y. */
 const cast: Form = (frame, call) => {
@@ -169,7 +187,11 @@ const oneHot: Form = (frame, call) => {
   return [
     frame.build(call.at, [x], () => {
       const { k } = frame.context.builder;
-      const isHere = k.compare(k.reshape(x, [...x.type.dims, dim("_", 1)]), k.iota(tensor("i32", [classes]), 0), "EQ");
+      const isHere = k.compare(
+        k.reshape(x, [...x.type.dims, dim("_", 1)]),
+        k.iota(tensor("i32", [classes]), 0),
+        "EQ",
+      );
       return k.convert(isHere, "f32");
     }),
   ];
@@ -180,7 +202,11 @@ const bincount: Form = (frame, call) => {
   arityOf(call, 2, []);
   const x = frame.tensor(argument(call, 0));
   const classes = frame.dim(argument(call, 1));
-  return [frame.build(call.at, [x], () => frame.context.builder.k.one("bincount", [x], { type: tensor("i32", [classes]) }))];
+  return [
+    frame.build(call.at, [x], () =>
+      frame.context.builder.k.one("bincount", [x], { type: tensor("i32", [classes]) }),
+    ),
+  ];
 };
 
 /** `transpose(x, [dims])`: the same dims in another order. */
@@ -189,7 +215,11 @@ const transpose: Form = (frame, call) => {
   const x = frame.tensor(argument(call, 0));
   const order = axesOf(frame, x, frame.dimList(argument(call, 1)), call);
   if (range(x.type.dims.length).some((axis) => !order.includes(axis)))
-    fail({ code: "arch-shape", message: `\`transpose\` names every dim of ${formatType(x.type)} once`, at: call.at });
+    fail({
+      code: "arch-shape",
+      message: `\`transpose\` names every dim of ${formatType(x.type)} once`,
+      at: call.at,
+    });
   return [frame.build(call.at, [x], () => frame.context.builder.k.transpose(x, order))];
 };
 

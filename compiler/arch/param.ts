@@ -52,6 +52,18 @@ export function layoutOf(list: DimList, table: DimTable): Factor[][] {
   return keyed(list.items.map((item) => productOf(item, table).factors));
 }
 
+/** A factor that stands twice could be told apart on neither side of a layout. */
+function refuseRepeats(factors: readonly Factor[], own: DimList): void {
+  const repeated = factors.find(({ key }, i) => factors.findIndex((other) => other.key === key) !== i);
+  if (repeated)
+    fail({
+      code: "arch-layout",
+      message: `the dim ${repeated.key} stands twice in one parameter, so its layouts cannot be told apart`,
+      at: own.at,
+      help: `declare a second dim of the same size: dim ${repeated.key}_2 = ${repeated.key}`,
+    });
+}
+
 /** The origin with its layout checked against the parameter's own: the same factors, each exactly once. */
 export function originOf(syntax: OriginSyntax, name: string, own: DimList, table: DimTable): Origin {
   const ownDims = layoutOf(own, table);
@@ -62,9 +74,18 @@ export function originOf(syntax: OriginSyntax, name: string, own: DimList, table
   const template = /\{(\w+)\}/.exec(name)?.[1];
   const found = template === undefined ? undefined : table.get(template);
   if (template !== undefined && !found)
-    fail({ code: "arch-name", message: `\`{${template}}\` is neither a loop variable nor a dim`, at: syntax.name.at });
+    fail({
+      code: "arch-name",
+      message: `\`{${template}}\` is neither a loop variable nor a dim`,
+      at: syntax.name.at,
+    });
   const each = template !== undefined && found ? { key: template, size: found.size } : undefined;
-  const sorted = (factors: readonly Factor[]) => factors.map(({ key, size }) => `${key}=${size}`).sort().join(" · ");
+  refuseRepeats(ownDims.flat(), own);
+  const sorted = (factors: readonly Factor[]) =>
+    factors
+      .map(({ key, size }) => `${key}=${size}`)
+      .sort()
+      .join(" · ");
   const theirs = sorted([...dims.flat(), ...(each && each.size !== 1 ? [each] : [])]);
   if (sorted(ownDims.flat()) !== theirs)
     fail({
@@ -78,11 +99,13 @@ export function originOf(syntax: OriginSyntax, name: string, own: DimList, table
 
 /** Reads `zeros`, `ones`, `normal(std)`, `log_uniform(low, high)`; `number` evaluates an argument. */
 export function initOf(expression: Expression, number: (argument: Expression) => number): Init {
-  if (expression.kind === "name" && (expression.name === "zeros" || expression.name === "ones")) return { kind: expression.name };
+  if (expression.kind === "name" && (expression.name === "zeros" || expression.name === "ones"))
+    return { kind: expression.name };
   if (expression.kind === "call" && expression.named.length === 0) {
     const [first, second] = expression.args.map(number);
     const count = expression.args.length;
-    if (expression.callee === "normal" && count === 1 && first !== undefined) return { kind: "normal", std: first };
+    if (expression.callee === "normal" && count === 1 && first !== undefined)
+      return { kind: "normal", std: first };
     if (expression.callee === "log_uniform" && count === 2 && first !== undefined && second !== undefined)
       return { kind: "log_uniform", low: first, high: second };
   }

@@ -1,6 +1,21 @@
 // The architecture language's grammar: text → spanned syntax, nothing resolved. Expressions are the configuration's.
 import { createToken, type IToken, Lexer, type TokenType } from "chevrotain";
-import { Assign, CloseList, Comma, Close, Else, type Expression, ExpressionRules, expressionTokens, In, Name, Open, OpenList, Or, Text } from "../config/expression.ts";
+import {
+  Assign,
+  Close,
+  CloseList,
+  Comma,
+  Else,
+  type Expression,
+  ExpressionRules,
+  expressionTokens,
+  In,
+  Name,
+  Open,
+  OpenList,
+  Or,
+  Text,
+} from "../config/expression.ts";
 import { fail, type Source, type Span } from "../diag.ts";
 
 export type Word = { readonly text: string; readonly at: Span };
@@ -25,12 +40,26 @@ export type Statement =
   | { readonly kind: "let"; readonly names: readonly Word[]; readonly value: Expression }
   | { readonly kind: "sow"; readonly name: Word; readonly value: Expression }
   | { readonly kind: "return"; readonly at: Span; readonly values: readonly Expression[] }
-  | { readonly kind: "when"; readonly condition: Expression; readonly then: readonly Statement[]; readonly otherwise: readonly Statement[] }
-  | { readonly kind: "repeat"; readonly variable: Word; readonly count: Expression; readonly body: readonly Statement[] };
+  | {
+      readonly kind: "when";
+      readonly condition: Expression;
+      readonly then: readonly Statement[];
+      readonly otherwise: readonly Statement[];
+    }
+  | {
+      readonly kind: "repeat";
+      readonly variable: Word;
+      readonly count: Expression;
+      readonly body: readonly Statement[];
+    };
 
 /** A parameter of a block: a tensor when it has dims, else a number known when elaborating. */
 export type Formal = { readonly name: Word; readonly dims: DimList | undefined };
-export type BlockDef = { readonly name: Word; readonly formals: readonly Formal[]; readonly body: readonly Statement[] };
+export type BlockDef = {
+  readonly name: Word;
+  readonly formals: readonly Formal[];
+  readonly body: readonly Statement[];
+};
 export type Architecture = {
   readonly name: Word;
   readonly dims: readonly { readonly name: Word; readonly size: Expression }[];
@@ -157,7 +186,15 @@ class ArchParser extends ExpressionRules {
     this.CONSUME(From);
     this.AT_LEAST_ONE_SEP({ SEP: Or, DEF: () => origins.push(this.SUBRULE(this.origin)) });
     this.CONSUME(Init);
-    return { kind: "param", name, isStored: stored !== undefined, dims, path, origins, init: this.SUBRULE(this.conditional) };
+    return {
+      kind: "param",
+      name,
+      isStored: stored !== undefined,
+      dims,
+      path,
+      origins,
+      init: this.SUBRULE(this.conditional),
+    };
   });
 
   private readonly origin = this.RULE("origin", (): OriginSyntax => {
@@ -214,7 +251,11 @@ export function parseArchitecture(source: Source): Architecture {
   const [stray] = errors;
   if (stray) {
     const start = stray.offset;
-    fail({ code: "arch-syntax", message: `unexpected character ${JSON.stringify(source.text[start] ?? "")}`, at: { source, start, end: start + 1 } });
+    fail({
+      code: "arch-syntax",
+      message: `unexpected character ${JSON.stringify(source.text[start] ?? "")}`,
+      at: { source, start, end: start + 1 },
+    });
   }
   parser ??= new ArchParser();
   parser.begin(source, 0, input);
@@ -224,5 +265,9 @@ export function parseArchitecture(source: Source): Architecture {
   const { token } = problem;
   const end = source.text.trimEnd().length;
   const start = token.tokenType.name === "EOF" ? Math.max(0, end - 1) : token.startOffset;
-  return fail({ code: "arch-syntax", message: problem.message, at: { source, start, end: start + Math.max(1, token.image.length) } });
+  return fail({
+    code: "arch-syntax",
+    message: problem.message,
+    at: { source, start, end: start + Math.max(1, token.image.length) },
+  });
 }

@@ -5,7 +5,7 @@ import { fail } from "../diag.ts";
 import type { Derived, Values } from "./derived.ts";
 import { isDirectory, isFile, type Places, shippedNames, shownPath } from "./files.ts";
 import type { AxisRule } from "./key.ts";
-import { remat } from "./keys/remat.ts";
+import { tensorNames } from "./keys/remat.ts";
 import { isKey, type KeyName, keys } from "./keys.ts";
 import { devicesOfTopology, fillAxes } from "./mesh.ts";
 import type { Resolver, Rules } from "./resolve.ts";
@@ -215,12 +215,8 @@ function batchToLoad(c: Context, phase: "train" | "eval"): number {
   return phase === "train" ? rows * c.get("gradient_accumulation_steps") : rows;
 }
 
-const tensorKeys = Object.entries(remat)
-  .filter(([name, { effect }]) => name !== "remat_policy" && effect.kind === "acted-on")
-  .map(([name]) => name as KeyName);
-
 const tensorsAt = (c: Context, place: string): readonly string[] =>
-  tensorKeys.filter((name) => c.get(name) === place);
+  tensorNames.filter((name) => c.get(name as KeyName) === place);
 
 function archFile(c: Context): string {
   const { places } = c;

@@ -3,12 +3,15 @@ import { fail, Q3Error } from "../diag.ts";
 import { findOp } from "../ops/index.ts";
 import type { Applier, K, NamedType } from "../ops/k.ts";
 import { vocabulary } from "../ops/k.ts";
-import type { OpDef } from "../ops/op.ts";
+import type { AttrKind, OpDef } from "../ops/op.ts";
 import type { Attrs, Block, Loc, Node, TensorType, Value } from "./types.ts";
 import { sourceOf, unknownLoc } from "./types.ts";
 
 /** A value; a trailing `.2` of a hint is the printer's doing and not part of the name. */
-export const value = (hint: string, type: TensorType): Value => ({ hint: hint.replace(/(\.\d+)+$/, ""), type });
+export const value = (hint: string, type: TensorType): Value => ({
+  hint: hint.replace(/(?<=.)(\.\d+)+$/, ""),
+  type,
+});
 
 export type NodeOptions = {
   readonly attrs?: Attrs | undefined;
@@ -21,7 +24,13 @@ export type NodeOptions = {
 export function node(op: OpDef, ins: readonly Value[], options: NodeOptions = {}): Node {
   const { attrs = {}, regions = [], hints = [], loc = unknownLoc } = options;
   checkAttrs(op, attrs, loc);
-  const types = located(loc, () => op.infer(ins.map((x) => x.type), attrs, regions));
+  const types = located(loc, () =>
+    op.infer(
+      ins.map((x) => x.type),
+      attrs,
+      regions,
+    ),
+  );
   const outs = types.map((type, i) => value(hints[i] ?? hints[0] ?? op.name, type));
   return { op, ins, attrs, regions, outs, loc };
 }
@@ -33,11 +42,23 @@ export function located<R>(loc: Loc, run: () => R): R {
   } catch (error) {
     const span = sourceOf(loc);
     if (!(error instanceof Q3Error) || !span) throw error;
-    throw new Q3Error(error.diagnostics.map((d) => (d.at ? d : { ...d, at: span })), error.exitCode);
+    throw new Q3Error(
+      error.diagnostics.map((d) => (d.at ? d : { ...d, at: span })),
+      error.exitCode,
+    );
   }
 }
 
-const kindHolds: Readonly<Record<string, (attr: Attrs[string]) => boolean>> = {
+const kindNames: Readonly<Record<AttrKind, string>> = {
+  int: "an integer",
+  ints: "a list of integers",
+  float: "a number",
+  bool: "true or false",
+  string: "a text",
+  type: "a type",
+};
+
+const kindHolds: Readonly<Record<AttrKind, (attr: Attrs[string]) => boolean>> = {
   int: (attr) => Number.isInteger(attr),
   ints: (attr) => Array.isArray(attr) && attr.every((n) => Number.isInteger(n)),
   float: (attr) => typeof attr === "number",
@@ -48,16 +69,16 @@ const kindHolds: Readonly<Record<string, (attr: Attrs[string]) => boolean>> = {
 
 function checkAttrs(op: OpDef, attrs: Attrs, loc: Loc): void {
   for (const [name, kind] of Object.entries(op.attrs)) {
-    const attr = attrs[name];
-    if (attr === undefined || !kindHolds[kind]?.(attr))
+    const attr = Object.hasOwn(attrs, name) ? attrs[name] : undefined;
+    if (attr === undefined || !kindHolds[kind](attr))
       fail({
         code: "bad-attribute",
-        message: `\`${op.name}\` takes ${name}, ${kind === "int" ? "an int" : `a ${kind}`}; got ${attr === undefined ? "nothing" : JSON.stringify(attr)}`,
+        message: `\`${op.name}\` takes ${name}, ${kindNames[kind]}; got ${attr === undefined ? "nothing" : JSON.stringify(attr)}`,
         at: sourceOf(loc),
       });
   }
   for (const name of Object.keys(attrs))
-    if (!(name in op.attrs))
+    if (!Object.hasOwn(op.attrs, name))
       fail({
         code: "bad-attribute",
         message: `\`${op.name}\` has no attribute ${name}; it takes ${Object.keys(op.attrs).join(", ") || "none"}`,
@@ -113,8 +134,13 @@ export function buildBlock(
 
 /** A composite node's decomposition: the nodes that replace it and the values that take its results' place. */
 export function decomposed(composite: Node): { nodes: readonly Node[]; outs: readonly Value[] } {
-  const builder = blockBuilder(composite.loc, composite.outs.map((out) => out.hint));
-  const outs = located(composite.loc, () => composite.op.decompose?.(builder.k, composite.ins, composite.attrs));
+  const builder = blockBuilder(
+    composite.loc,
+    composite.outs.map((out) => out.hint),
+  );
+  const outs = located(composite.loc, () =>
+    composite.op.decompose?.(builder.k, composite.ins, composite.attrs),
+  );
   if (!outs) throw new Error(`internal: ${composite.op.name} has no decomposition`);
   return { nodes: builder.nodes, outs };
 }

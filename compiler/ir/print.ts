@@ -40,7 +40,9 @@ function printAttr(attr: Exclude<Attr, TensorType>): string {
 function printAttrs(node: Node): string {
   const parts = Object.keys(node.op.attrs).flatMap((name) => {
     const attr = node.attrs[name];
-    return attr === undefined || (typeof attr === "object" && "dtype" in attr) ? [] : [`${name}=${printAttr(attr)}`];
+    return attr === undefined || (typeof attr === "object" && "dtype" in attr)
+      ? []
+      : [`${name}=${printAttr(attr)}`];
   });
   return parts.length > 0 ? ` {${parts.join(", ")}}` : "";
 }
@@ -58,7 +60,11 @@ function printNode(node: Node, names: Names, indent: string): string[] {
 function printRegion(region: Block, indent: string): string[] {
   const names = new Names();
   const params = region.params.map((x) => `${names.define(x)}: ${formatType(x.type)}`).join(", ");
-  return [`${indent}${INDENT}(${params}) {`, ...printBody(region, names, indent + INDENT + INDENT), `${indent}${INDENT}}`];
+  return [
+    `${indent}${INDENT}(${params}) {`,
+    ...printBody(region, names, indent + INDENT + INDENT),
+    `${indent}${INDENT}}`,
+  ];
 }
 
 function printBody(block: Block, names: Names, indent: string): string[] {
@@ -73,6 +79,7 @@ export function printModule(module: Module): string {
     const role = module.roles[i] ?? "input";
     return `${INDENT}${role} ${names.define(x)}: ${formatType(x.type)}`;
   });
-  const open = params.length > 0 ? [`module ${module.name}(`, params.join(",\n"), ") {"] : [`module ${module.name}() {`];
+  const open =
+    params.length > 0 ? [`module ${module.name}(`, params.join(",\n"), ") {"] : [`module ${module.name}() {`];
   return `${[...open, ...printBody(module.body, names, INDENT), "}"].join("\n")}\n`;
 }

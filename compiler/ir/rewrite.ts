@@ -1,5 +1,5 @@
 // Walking and rebuilding blocks.
-import { node, type NodeOptions } from "./build.ts";
+import { type NodeOptions, node, value } from "./build.ts";
 import type { Block, Node, Value } from "./types.ts";
 
 export type Substitution = Map<Value, Value>;
@@ -18,7 +18,11 @@ export function rewriteBlock(
   const map: Substitution = new Map();
   const nodes: Node[] = [];
   for (const old of block.nodes) {
-    const fresh = withOperands(old, old.ins.map((x) => resolve(map, x)), old.regions.map((region) => rewriteBlock(region, rule)));
+    const fresh = withOperands(
+      old,
+      old.ins.map((x) => resolve(map, x)),
+      old.regions.map((region) => rewriteBlock(region, rule)),
+    );
     const replaced = rule(fresh) ?? { nodes: [fresh], outs: fresh.outs };
     nodes.push(...replaced.nodes);
     old.outs.forEach((out, i) => {
@@ -30,10 +34,19 @@ export function rewriteBlock(
 }
 
 /** The same node over other operands and regions; itself when nothing changes. */
-export function withOperands(old: Node, ins: readonly Value[], regions: readonly Block[] = old.regions): Node {
+export function withOperands(
+  old: Node,
+  ins: readonly Value[],
+  regions: readonly Block[] = old.regions,
+): Node {
   const isSame = ins.every((x, i) => x === old.ins[i]) && regions.every((r, i) => r === old.regions[i]);
   if (isSame) return old;
-  const options: NodeOptions = { attrs: old.attrs, regions, hints: old.outs.map((x) => x.hint), loc: old.loc };
+  const options: NodeOptions = {
+    attrs: old.attrs,
+    regions,
+    hints: old.outs.map((x) => x.hint),
+    loc: old.loc,
+  };
   return node(old.op, ins, options);
 }
 
@@ -45,7 +58,7 @@ export function* allNodes(block: Block): Generator<Node> {
   }
 }
 
-/** Drops nodes whose results nobody reads, in regions too, and what an op's `prune` says of the rest. All ops are pure. */
+/** Drops nodes whose results nobody reads, in regions too, and what regions take and yield for nobody. All ops are pure. */
 export function dropDead(block: Block): Block {
   const live = new Set<Value>(block.results);
   const kept: Node[] = [];
@@ -60,13 +73,35 @@ export function dropDead(block: Block): Block {
 
 function pruned(whole: Node, live: ReadonlySet<Value>): Node {
   const { op, ins, outs, attrs, regions } = whole;
-  const all = { ins: [...ins.keys()], outs: [...outs.keys()], attrs, regions: regions.map(dropDead) };
-  const part = op.prune?.(all, (i) => outs.some((out, j) => i === j && live.has(out)), dropDead) ?? all;
+  if (!op.prune) return { ...whole, regions: regions.map(dropDead) };
+  const isLive = (i: number): boolean => outs.some((out, j) => i === j && live.has(out));
+  const left = op.prune({ ins: [...ins.keys()], outs: [...outs.keys()], attrs, regions }, isLive, dropDead);
   return {
     ...whole,
-    attrs: part.attrs,
-    regions: part.regions,
-    ins: ins.filter((_, i) => part.ins.includes(i)),
-    outs: outs.filter((_, i) => part.outs.includes(i)),
+    attrs: left.attrs,
+    regions: left.regions,
+    ins: ins.filter((_, i) => left.ins.includes(i)),
+    outs: outs.filter((_, i) => left.outs.includes(i)),
   };
+}
+
+/** The same block in values of its own, so that every value is defined in one block only. */
+export function renewed(block: Block, hintOf: (x: Value) => string = ({ hint }) => hint): Block {
+  const map: Substitution = new Map(block.params.map((x) => [x, value(hintOf(x), x.type)]));
+  const nodes = block.nodes.map((old): Node => {
+    const outs = old.outs.map((x) => value(hintOf(x), x.type));
+    const fresh = {
+      ...old,
+      ins: old.ins.map((x) => resolve(map, x)),
+      regions: old.regions.map((region) => renewed(region, hintOf)),
+      outs,
+    };
+    outs.forEach((out, i) => {
+      const twin = old.outs[i];
+      if (twin) map.set(twin, out);
+    });
+    return fresh;
+  });
+  const params = block.params.map((x) => resolve(map, x));
+  return { params, nodes, results: block.results.map((x) => resolve(map, x)) };
 }

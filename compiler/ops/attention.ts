@@ -1,9 +1,9 @@
 // Softmax attention and rotary positions.
-import { dim, dimAt, elements, formatDims, rankOf, tensor } from "../ir/shape.ts";
+import { dim, dimAt, elements, rankOf, tensor } from "../ir/shape.ts";
 import type { Dim } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats } from "./op.ts";
 
 /** Large and finite, so that a masked score minus the row's maximum is never nan. */
 const MASKED = -1e30;
@@ -27,9 +27,11 @@ const attention: OpDef<{ scale: number; causal: boolean }> = {
     const [q, k, v] = [at(ins, 0), at(ins, 1), at(ins, 2)];
     if ([q, k, v].some((x) => rankOf(x) !== 4)) broken("attention", "q, k and v have four dims");
     const [heads, kvHeads] = [dimAt(q, 2).size, dimAt(k, 2).size];
-    if (heads % kvHeads !== 0) broken("attention", `${heads} query heads are no multiple of ${kvHeads} key heads`);
-    if (dimAt(q, 3).size !== dimAt(k, 3).size || dimAt(k, 1).size !== dimAt(v, 1).size || kvHeads !== dimAt(v, 2).size)
-      broken("attention", `q [${formatDims(q.dims)}], k [${formatDims(k.dims)}] and v [${formatDims(v.dims)}] do not fit`);
+    if (heads % kvHeads !== 0)
+      broken("attention", `${heads} query heads are no multiple of ${kvHeads} key heads`);
+    expectFloats("attention", q, k, v);
+    expectDims("attention", "k is", k.dims, [dimAt(q, 0), dimAt(k, 1), dimAt(k, 2), dimAt(q, 3)]);
+    expectDims("attention", "v is", v.dims, [...k.dims.slice(0, 3), dimAt(v, 3)]);
     return [tensor(q.dtype, [...q.dims.slice(0, 3), dimAt(v, 3)])];
   },
   decompose(k, ins, { scale, causal }) {
@@ -43,10 +45,22 @@ const attention: OpDef<{ scale: number; causal: boolean }> = {
     const kt = k.reshape(k.transpose(key, [0, 2, 1, 3]), [b, kv, keys, d]);
     const vt = k.transpose(value, [0, 2, 1, 3]);
     const vDims = k.dimsOf(vt);
-    const scores = k.dot(q5, kt, { contract: [[4], [3]], batch: [[0, 1], [0, 1]] });
+    const scores = k.dot(q5, kt, {
+      contract: [[4], [3]],
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+    });
     const scaled = k.mul(k.convert(scores, "f32"), k.constant(scale, tensor("f32", [])));
     const weights = k.convert(k.one("softmax", [causal ? causalMask(k, scaled) : scaled]), k.typeOf(q).dtype);
-    const mixed = k.dot(weights, k.reshape(vt, [b, kv, keys, at(vDims, 3)]), { contract: [[4], [2]], batch: [[0, 1], [0, 1]] });
+    const mixed = k.dot(weights, k.reshape(vt, [b, kv, keys, at(vDims, 3)]), {
+      contract: [[4], [2]],
+      batch: [
+        [0, 1],
+        [0, 1],
+      ],
+    });
     return [k.reshape(k.transpose(mixed, [0, 3, 1, 2, 4]), [b, s, h, at(vDims, 3)])];
   },
   /** A causal mask halves the work that counts, as MaxText counts it. */
@@ -60,7 +74,10 @@ const rotaryEmbedding: OpDef<{ theta: number; rotary_dim: number }> = {
   infer(ins, { rotary_dim }) {
     expectArity("rotary_embedding", ins, 2);
     const [x, positions] = [at(ins, 0), at(ins, 1)];
-    if (rankOf(x) !== 4 || rankOf(positions) !== 2) broken("rotary_embedding", "takes [b, s, h, d] and positions [b, s]");
+    if (rankOf(x) !== 4 || rankOf(positions) !== 2)
+      broken("rotary_embedding", "takes [b, s, h, d] and positions [b, s]");
+    expectFloats("rotary_embedding", x);
+    expectDims("rotary_embedding", "positions are", positions.dims, x.dims.slice(0, 2));
     const width = dimAt(x, 3).size;
     if (rotary_dim % 2 !== 0 || rotary_dim < 2 || rotary_dim > width)
       broken("rotary_embedding", `rotary_dim is even and at most ${width}, got ${rotary_dim}`);
@@ -76,10 +93,7 @@ const rotaryEmbedding: OpDef<{ theta: number; rotary_dim: number }> = {
     const angle = k.mul(k.reshape(k.convert(positions, "f32"), [b, s, dim("_", 1), dim("_", 1)]), frequency);
     const [cos, sin] = [k.convert(k.cos(angle), dtype), k.convert(k.sin(angle), dtype)];
     const [left, right] = [k.slice(x, 3, 0, half), k.slice(x, 3, half, rotary_dim)];
-    const rotated = [
-      k.sub(k.mul(left, cos), k.mul(right, sin)),
-      k.add(k.mul(right, cos), k.mul(left, sin)),
-    ];
+    const rotated = [k.sub(k.mul(left, cos), k.mul(right, sin)), k.add(k.mul(right, cos), k.mul(left, sin))];
     const rest = rotary_dim < d.size ? [k.slice(x, 3, rotary_dim, d.size)] : [];
     return [k.concat([...rotated, ...rest], 3)];
   },

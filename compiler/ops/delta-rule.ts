@@ -5,7 +5,7 @@ import type { Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats, expectLabel } from "./op.ts";
 
 const causalConv1d: OpDef = {
   name: "causal_conv1d",
@@ -15,7 +15,12 @@ const causalConv1d: OpDef = {
     expectArity("causal_conv1d", ins, 2);
     const [x, w] = [at(ins, 0), at(ins, 1)];
     if (rankOf(x) !== 3 || rankOf(w) !== 2 || dimAt(x, 2).size !== dimAt(w, 1).size)
-      broken("causal_conv1d", `takes [b, t, c] and [width, c], got [${formatDims(x.dims)}] and [${formatDims(w.dims)}]`);
+      broken(
+        "causal_conv1d",
+        `takes [b, t, c] and [width, c], got [${formatDims(x.dims)}] and [${formatDims(w.dims)}]`,
+      );
+    expectFloats("causal_conv1d", x, w);
+    expectDims("causal_conv1d", "the kernel is", w.dims, [dimAt(w, 0), dimAt(x, 2)]);
     return [x];
   },
   decompose(k, ins) {
@@ -45,7 +50,8 @@ function solveUnit(l: NumberArray, b: NumberArray, c: number, n: number, isTrans
         const factor = (isTranspose ? l[lAt + j * c + i] : l[lAt + i * c + j]) ?? 0;
         if (factor === 0) continue;
         const [to, from] = [xAt + i * n, xAt + j * n];
-        for (let col = 0; col < n; col++) x[to + col] = (x[to + col] as number) - factor * (x[from + col] as number);
+        for (let col = 0; col < n; col++)
+          x[to + col] = (x[to + col] as number) - factor * (x[from + col] as number);
       }
     }
   }
@@ -60,8 +66,18 @@ const triangularSolve: OpDef<{ transpose: boolean }> = {
     expectArity("triangular_solve", ins, 2);
     const [l, b] = [at(ins, 0), at(ins, 1)];
     const rank = rankOf(b);
-    if (rankOf(l) !== rank || dimAt(l, rank - 1).size !== dimAt(l, rank - 2).size || dimAt(l, rank - 1).size !== dimAt(b, rank - 2).size)
-      broken("triangular_solve", `takes [.., c, c] and [.., c, n], got [${formatDims(l.dims)}] and [${formatDims(b.dims)}]`);
+    expectFloats("triangular_solve", l, b);
+    if (
+      rank < 2 ||
+      rankOf(l) !== rank ||
+      dimAt(l, rank - 1).size !== dimAt(l, rank - 2).size ||
+      dimAt(l, rank - 1).size !== dimAt(b, rank - 2).size
+    )
+      broken(
+        "triangular_solve",
+        `takes [.., c, c] and [.., c, n], got [${formatDims(l.dims)}] and [${formatDims(b.dims)}]`,
+      );
+    expectDims("triangular_solve", "l begins as", l.dims.slice(0, -2), b.dims.slice(0, -2));
     return [b];
   },
   vjp(k, { dy, ins, outs, attrs: { transpose } }) {
@@ -90,7 +106,8 @@ function segmentSums(x: NumberArray, out: NumberArray, c: number): void {
     }
     for (let i = 0; i < c; i++) {
       const to = (row * c + i) * c;
-      for (let j = 0; j < c; j++) out[to + j] = j <= i ? (running[i] as number) - (running[j] as number) : Number.NEGATIVE_INFINITY;
+      for (let j = 0; j < c; j++)
+        out[to + j] = j <= i ? (running[i] as number) - (running[j] as number) : Number.NEGATIVE_INFINITY;
     }
   }
 }
@@ -103,6 +120,8 @@ const segmentSum: OpDef<{ label: string }> = {
     expectArity("segment_sum", ins, 1);
     const x = at(ins, 0);
     if (rankOf(x) < 1) broken("segment_sum", "takes at least one dim");
+    expectFloats("segment_sum", x);
+    expectLabel("segment_sum", label);
     return [tensor(x.dtype, [...x.dims, dim(label, dimAt(x, rankOf(x) - 1).size)])];
   },
   vjp(k, { dy }) {
@@ -142,22 +161,35 @@ type Rule<T> = { q: T; k: T; v: T; g: T; beta: T; state: T; steps: Dim };
 function recurrentRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T>): readonly [T, T] {
   const timeFirst = (x: T) => k.transpose(x, [1, 0, ...range(k.dimsOf(x).length).slice(2)]);
   const xs = [q, key, v, k.exp(g), beta].map(timeFirst);
-  const heads = { batch: [[0, 1], [0, 1]] } as const;
-  const { carries, ys } = k.scan({ carries: [state], xs, consts: [], length: steps.size, label: steps.label }, (carry, step) => {
-    const [qt, kt, vt, decay, rate] = step as [T, T, T, T, T];
-    const column = (x: T, count: number) => k.reshape(x, [...k.dimsOf(x), ...range(count).map(() => dim("_", 1))]);
-    const decayed = k.mul(at(carry, 0), column(decay, 2));
-    const read = k.dot(kt, decayed, { contract: [[2], [2]], ...heads });
-    const delta = k.mul(k.sub(vt, read), column(rate, 1));
-    const written = k.dot(kt, delta, { contract: [[], []], ...heads });
-    const next = k.add(decayed, written);
-    return { carries: [next], ys: [k.dot(qt, next, { contract: [[2], [2]], ...heads })] };
-  });
+  const heads = {
+    batch: [
+      [0, 1],
+      [0, 1],
+    ],
+  } as const;
+  const { carries, ys } = k.scan(
+    { carries: [state], xs, consts: [], length: steps.size, label: steps.label },
+    (carry, step) => {
+      const [qt, kt, vt, decay, rate] = step as [T, T, T, T, T];
+      const column = (x: T, count: number) =>
+        k.reshape(x, [...k.dimsOf(x), ...range(count).map(() => dim("_", 1))]);
+      const decayed = k.mul(at(carry, 0), column(decay, 2));
+      const read = k.dot(kt, decayed, { contract: [[2], [2]], ...heads });
+      const delta = k.mul(k.sub(vt, read), column(rate, 1));
+      const written = k.dot(kt, delta, { contract: [[], []], ...heads });
+      const next = k.add(decayed, written);
+      return { carries: [next], ys: [k.dot(qt, next, { contract: [[2], [2]], ...heads })] };
+    },
+  );
   return [timeFirst(at(ys, 0)), at(carries, 0)];
 }
 
 /** Chunks of `size` tokens: products within a chunk, a scan over chunks (HF torch_chunk_gated_delta_rule). */
-function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T>, size: number): readonly [T, T] {
+function chunkedRule<T>(
+  k: K<T>,
+  { q, k: key, v, g, beta, state, steps }: Rule<T>,
+  size: number,
+): readonly [T, T] {
   const count = Math.ceil(steps.size / size);
   const extra = count * size - steps.size;
   const [chunks, inner, other] = [dim("chunk", count), dim("pos", size), dim("pos_k", size)];
@@ -189,14 +221,17 @@ function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T
   const kDecayed = k.mul(Kc, column(toEnd));
 
   const xs = [U, W, k.mul(Q, column(k.exp(G))), scores, k.swapLast(kDecayed), column(k.exp(last))];
-  const { carries, ys } = k.scan({ carries: [state], xs, consts: [], length: count, label: "chunk" }, (carry, step) => {
-    const [u, w, qDecayed, score, kTransposed, decayed] = step as [T, T, T, T, T, T];
-    const S = at(carry, 0);
-    const fresh = k.sub(u, k.matmul(w, S));
-    const freshKeyed = k.reshape(fresh, replaceAt(k.dimsOf(fresh), 2, other));
-    const output = k.add(k.matmul(qDecayed, S), k.matmul(score, freshKeyed));
-    return { carries: [k.add(k.mul(S, decayed), k.matmul(kTransposed, fresh))], ys: [output] };
-  });
+  const { carries, ys } = k.scan(
+    { carries: [state], xs, consts: [], length: count, label: "chunk" },
+    (carry, step) => {
+      const [u, w, qDecayed, score, kTransposed, decayed] = step as [T, T, T, T, T, T];
+      const S = at(carry, 0);
+      const fresh = k.sub(u, k.matmul(w, S));
+      const freshKeyed = k.reshape(fresh, replaceAt(k.dimsOf(fresh), 2, other));
+      const output = k.add(k.matmul(qDecayed, S), k.matmul(score, freshKeyed));
+      return { carries: [k.add(k.mul(S, decayed), k.matmul(kTransposed, fresh))], ys: [output] };
+    },
+  );
   const O = k.transpose(at(ys, 0), [1, 0, 3, 2, 4]);
   const [b, , , h, dv] = k.dimsOf(O) as [Dim, Dim, Dim, Dim, Dim];
   const flat = k.reshape(O, [b, dim(steps.label, count * size), h, dv]);
@@ -205,22 +240,38 @@ function chunkedRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T
 
 const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
   name: "gated_delta_rule",
-  doc: "S ← e^g S; S ← S + k·(beta (v - Sᵀk))ᵀ; o = Sᵀ q / sqrt(d_k), all in f32; chunk_size 0 steps token by token. "
-    + "q, k [b, t, hk, dk], v [b, t, hv, dv], g and beta [b, t, hv], state [b, hv, dk, dv] → o, last state.",
+  doc:
+    "S ← e^g S; S ← S + k·(beta (v - Sᵀk))ᵀ; o = Sᵀ q / sqrt(d_k), all in f32; chunk_size 0 steps token by token. " +
+    "q, k [b, t, hk, dk], v [b, t, hv, dv], g and beta [b, t, hv], state [b, hv, dk, dv] → o, last state.",
   attrs: { chunk_size: "int" },
   infer(ins, { chunk_size }) {
     expectArity("gated_delta_rule", ins, 6);
-    const [q, k, v, g, beta, state] = ins as readonly [TensorType, TensorType, TensorType, TensorType, TensorType, TensorType];
+    const [q, k, v, g, beta, state] = ins as readonly [
+      TensorType,
+      TensorType,
+      TensorType,
+      TensorType,
+      TensorType,
+      TensorType,
+    ];
+    for (const x of ins) expectFloats("gated_delta_rule", x);
+    for (const x of [q, k, v])
+      if (rankOf(x) !== 4)
+        broken("gated_delta_rule", `q, k and v have four dims, got [${formatDims(x.dims)}]`);
     const [heads, valueHeads] = [dimAt(k, 2).size, dimAt(v, 2).size];
-    if (valueHeads % heads !== 0) broken("gated_delta_rule", `${valueHeads} value heads are no multiple of ${heads} key heads`);
+    if (valueHeads % heads !== 0)
+      broken("gated_delta_rule", `${valueHeads} value heads are no multiple of ${heads} key heads`);
     if (chunk_size < 0) broken("gated_delta_rule", `chunk_size is zero or more, got ${chunk_size}`);
-    if (elements(q) !== elements(k)) broken("gated_delta_rule", "q and k differ in shape");
-    for (const gate of [g, beta])
-      if (rankOf(gate) !== 3 || dimAt(gate, 2).size !== valueHeads)
-        broken("gated_delta_rule", `gates are [b, t, ${valueHeads}], got [${formatDims(gate.dims)}]`);
-    const expected = [dimAt(v, 0).size, valueHeads, dimAt(k, 3).size, dimAt(v, 3).size];
-    if (state.dtype !== "f32" || expected.some((size, i) => size !== dimAt(state, i).size))
-      broken("gated_delta_rule", `the state is f32 [${expected}], got ${state.dtype} [${formatDims(state.dims)}]`);
+    expectDims("gated_delta_rule", "q has k's dims", q.dims, k.dims);
+    expectDims("gated_delta_rule", "k begins as", k.dims.slice(0, 2), v.dims.slice(0, 2));
+    for (const gate of [g, beta]) expectDims("gated_delta_rule", "gates are", gate.dims, v.dims.slice(0, 3));
+    if (state.dtype !== "f32") broken("gated_delta_rule", `the state is f32, got ${state.dtype}`);
+    expectDims("gated_delta_rule", "the state is", state.dims, [
+      dimAt(v, 0),
+      dimAt(v, 2),
+      dimAt(k, 3),
+      dimAt(v, 3),
+    ]);
     return [v, state];
   },
   decompose(k, ins, { chunk_size }) {
@@ -238,8 +289,12 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
       state: at(ins, 5),
       steps: at(valueDims, 1),
     };
-    const [o, state] = chunk_size === 0 ? recurrentRule(k, rule) : chunkedRule(k, rule, Math.min(chunk_size, rule.steps.size));
-    return [k.reshape(k.convert(o, k.typeOf(at(ins, 2)).dtype), valueDims), k.reshape(state, k.dimsOf(at(ins, 5)))];
+    const [o, state] =
+      chunk_size === 0 ? recurrentRule(k, rule) : chunkedRule(k, rule, Math.min(chunk_size, rule.steps.size));
+    return [
+      k.reshape(k.convert(o, k.typeOf(at(ins, 2)).dtype), valueDims),
+      k.reshape(state, k.dimsOf(at(ins, 5))),
+    ];
   },
   /** Counted as the recurrent rule, as MaxText does: 8 * heads * d_k * d_v a token. */
   flops: (ins) => 8 * elements(at(ins, 2)) * dimAt(at(ins, 1), 3).size,

@@ -5,7 +5,7 @@ import type { K } from "./k.ts";
 import { copy, type NumberArray, rowMajor } from "./loops.ts";
 import { multiply } from "./matmul.ts";
 import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectAxes, expectFloats } from "./op.ts";
 
 type DotAttrs = {
   lhs_contracting: readonly number[];
@@ -17,7 +17,13 @@ type DotAttrs = {
 const freeAxes = (rank: number, ...taken: readonly (readonly number[])[]): number[] =>
   range(rank).filter((axis) => !taken.some((axes) => axes.includes(axis)));
 
-function pairedDims(what: string, a: TensorType, b: TensorType, left: readonly number[], right: readonly number[]): Dim[] {
+function pairedDims(
+  what: string,
+  a: TensorType,
+  b: TensorType,
+  left: readonly number[],
+  right: readonly number[],
+): Dim[] {
   if (left.length !== right.length)
     broken("dot_general", `${left.length} ${what} dims on the left, ${right.length} on the right`);
   return left.map((axis, i) => {
@@ -60,18 +66,37 @@ function pullSide<T>(
 const WORTH_A_KERNEL = 2 ** 19;
 
 /** [batch, m, k] × [batch, k, n] → [batch, m, n]. */
-function matmul3(tf: Tfjs, a: Tensor, b: Tensor, batch: number, m: number, k: number, n: number, { onHost }: RunContext): Tensor {
+function matmul3(
+  tf: Tfjs,
+  a: Tensor,
+  b: Tensor,
+  batch: number,
+  m: number,
+  k: number,
+  n: number,
+  { onHost }: RunContext,
+): Tensor {
   if (batch === 1) return tf.matMul(tf.reshape(a, [m, k]), tf.reshape(b, [k, n]));
   if (m * k * n >= WORTH_A_KERNEL) {
     const matrix = (x: Tensor, i: number, rows: number, columns: number): Tensor =>
       tf.reshape(tf.slice(x, [i, 0, 0], [1, rows, columns]), [rows, columns]);
     return tf.stack(range(batch).map((i) => tf.matMul(matrix(a, i, m, k), matrix(b, i, k, n))));
   }
-  const type = tensor("f32", [batch, m, n].map((size) => dim("_", size)));
+  const type = tensor(
+    "f32",
+    [batch, m, n].map((size) => dim("_", size)),
+  );
   const [product] = onHost([a, b], [type], (ins, outs) => {
     const [x, y, z] = [at(ins, 0), at(ins, 1), at(outs, 0)];
     for (let i = 0; i < batch; i++)
-      multiply({ array: x, offset: i * m * k }, { array: y, offset: i * k * n }, { array: z, offset: i * m * n }, m, k, n);
+      multiply(
+        { array: x, offset: i * m * k },
+        { array: y, offset: i * k * n },
+        { array: z, offset: i * m * n },
+        m,
+        k,
+        n,
+      );
   });
   return at([product], 0) as Tensor;
 }
@@ -88,18 +113,39 @@ function unpacked(x: Tensor, depth: number, width: number, { onHost }: RunContex
   const known = packedAs.get(x.dataId) ?? shape;
   packedAs.set(x.dataId, known);
   if (known === shape) return x;
-  const type = tensor("f32", x.shape.map((size) => dim("_", size)));
-  return at(onHost([x], [type], ([from], [to]) => (at([to], 0) as NumberArray).set(at([from], 0) as NumberArray)), 0);
+  const type = tensor(
+    "f32",
+    x.shape.map((size) => dim("_", size)),
+  );
+  return at(
+    onHost([x], [type], ([from], [to]) => (at([to], 0) as NumberArray).set(at([from], 0) as NumberArray)),
+    0,
+  );
 }
 
 /** The operand with its axes in another order, as one matrix per batch. */
-function arranged(tf: Tfjs, x: Tensor, order: readonly number[], shape: readonly number[], { onHost }: RunContext): Tensor {
+function arranged(
+  tf: Tfjs,
+  x: Tensor,
+  order: readonly number[],
+  shape: readonly number[],
+  { onHost }: RunContext,
+): Tensor {
   if (order.every((axis, i) => axis === i)) return tf.reshape(x, [...shape]);
-  const type = tensor("f32", shape.map((size) => dim("_", size)));
+  const type = tensor(
+    "f32",
+    shape.map((size) => dim("_", size)),
+  );
   const strides = rowMajor(x.shape);
   const walked = order.map((axis) => at(x.shape, axis));
   const [moved] = onHost([x], [type], ([from], [to]) =>
-    copy(at([to], 0) as NumberArray, { offset: 0, strides: rowMajor(walked) }, at([from], 0) as NumberArray, { offset: 0, strides: order.map((axis) => at(strides, axis)) }, walked),
+    copy(
+      at([to], 0) as NumberArray,
+      { offset: 0, strides: rowMajor(walked) },
+      at([from], 0) as NumberArray,
+      { offset: 0, strides: order.map((axis) => at(strides, axis)) },
+      walked,
+    ),
   );
   return at([moved], 0) as Tensor;
 }
@@ -111,7 +157,9 @@ export const dotGeneral: OpDef<DotAttrs> = {
   infer(ins, attrs) {
     expectArity("dot_general", ins, 2);
     const [a, b] = [at(ins, 0), at(ins, 1)];
-    if (a.dtype !== b.dtype) broken("dot_general", `dtypes differ: ${a.dtype} and ${b.dtype}`);
+    expectFloats("dot_general", a, b);
+    expectAxes("dot_general", a, [...attrs.lhs_batch, ...attrs.lhs_contracting]);
+    expectAxes("dot_general", b, [...attrs.rhs_batch, ...attrs.rhs_contracting]);
     pairedDims("contracting", a, b, attrs.lhs_contracting, attrs.rhs_contracting);
     const batch = pairedDims("batch", a, b, attrs.lhs_batch, attrs.rhs_batch);
     const left = freeAxes(rankOf(a), attrs.lhs_batch, attrs.lhs_contracting).map((axis) => dimAt(a, axis));
@@ -127,8 +175,32 @@ export const dotGeneral: OpDef<DotAttrs> = {
     const dyLeft = aFree.map((_, i) => batches + i);
     const dyRight = bFree.map((_, i) => batches + aFree.length + i);
     return [
-      pullSide(k, g, dyRight, batches, b, bFree, attrs.rhs_batch, attrs.rhs_contracting, attrs.lhs_batch, attrs.lhs_contracting, aType),
-      pullSide(k, g, dyLeft, batches, a, aFree, attrs.lhs_batch, attrs.lhs_contracting, attrs.rhs_batch, attrs.rhs_contracting, bType),
+      pullSide(
+        k,
+        g,
+        dyRight,
+        batches,
+        b,
+        bFree,
+        attrs.rhs_batch,
+        attrs.rhs_contracting,
+        attrs.lhs_batch,
+        attrs.lhs_contracting,
+        aType,
+      ),
+      pullSide(
+        k,
+        g,
+        dyLeft,
+        batches,
+        a,
+        aFree,
+        attrs.lhs_batch,
+        attrs.lhs_contracting,
+        attrs.rhs_batch,
+        attrs.rhs_contracting,
+        bType,
+      ),
     ];
   },
   run(tf, ins, attrs, cx) {
@@ -136,10 +208,30 @@ export const dotGeneral: OpDef<DotAttrs> = {
     const aFree = freeAxes(a.rank, attrs.lhs_batch, attrs.lhs_contracting);
     const bFree = freeAxes(b.rank, attrs.rhs_batch, attrs.rhs_contracting);
     const size = (x: Tensor, axes: readonly number[]) => axes.reduce((n, axis) => n * at(x.shape, axis), 1);
-    const [batch, m, n, depth] = [size(a, attrs.lhs_batch), size(a, aFree), size(b, bFree), size(a, attrs.lhs_contracting)];
-    const left = arranged(tf, a, [...attrs.lhs_batch, ...aFree, ...attrs.lhs_contracting], [batch, m, depth], cx);
-    const right = arranged(tf, b, [...attrs.rhs_batch, ...attrs.rhs_contracting, ...bFree], [batch, depth, n], cx);
-    return tf.reshape(matmul3(tf, left, unpacked(right, depth, n, cx), batch, m, depth, n, cx), at(cx.outs, 0).dims.map((d) => d.size));
+    const [batch, m, n, depth] = [
+      size(a, attrs.lhs_batch),
+      size(a, aFree),
+      size(b, bFree),
+      size(a, attrs.lhs_contracting),
+    ];
+    const left = arranged(
+      tf,
+      a,
+      [...attrs.lhs_batch, ...aFree, ...attrs.lhs_contracting],
+      [batch, m, depth],
+      cx,
+    );
+    const right = arranged(
+      tf,
+      b,
+      [...attrs.rhs_batch, ...attrs.rhs_contracting, ...bFree],
+      [batch, depth, n],
+      cx,
+    );
+    return tf.reshape(
+      matmul3(tf, left, unpacked(right, depth, n, cx), batch, m, depth, n, cx),
+      at(cx.outs, 0).dims.map((d) => d.size),
+    );
   },
   flops(ins, outs, attrs) {
     const contracted = attrs.lhs_contracting.map((axis) => dimAt(at(ins, 0), axis));

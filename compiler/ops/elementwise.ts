@@ -13,11 +13,17 @@ export function broadcastDims(op: string, a: readonly Dim[], b: readonly Dim[]):
     const y = b[i - rank + b.length];
     if (!x || !y) return x ?? y ?? dim("_", 1);
     if (x.size !== y.size && x.size !== 1 && y.size !== 1)
-      broken(op, `sizes differ: [${formatDims(a)}] against [${formatDims(b)}] (\`${x.label}=${x.size}\` meets \`${y.label}=${y.size}\`)`);
+      broken(
+        op,
+        `sizes differ: [${formatDims(a)}] against [${formatDims(b)}] (\`${x.label}=${x.size}\` meets \`${y.label}=${y.size}\`)`,
+      );
     const wider = x.size >= y.size ? x : y;
     const label = x.size === y.size ? joinLabels(x.label, y.label) : wider.label;
     if (label === undefined)
-      broken(op, `dims differ: [${formatDims(a)}] against [${formatDims(b)}] (\`${x.label}\` meets \`${y.label}\`)`);
+      broken(
+        op,
+        `dims differ: [${formatDims(a)}] against [${formatDims(b)}] (\`${x.label}\` meets \`${y.label}\`)`,
+      );
     return dim(label, wider.size);
   });
 }
@@ -71,7 +77,12 @@ const binary = ({ name, doc, scalar, pull }: Binary): OpDef => ({
 const unaryOps: readonly OpDef[] = [
   unary({ name: "negate", doc: "-x", scalar: (x) => `-${x}`, pull: (k, dy) => k.neg(dy) }),
   unary({ name: "exp", doc: "e^x", scalar: (x) => `exp(${x})`, pull: (k, dy, _x, y) => k.mul(dy, y) }),
-  unary({ name: "log", doc: "Natural logarithm.", scalar: (x) => `log(${x})`, pull: (k, dy, x) => k.div(dy, x) }),
+  unary({
+    name: "log",
+    doc: "Natural logarithm.",
+    scalar: (x) => `log(${x})`,
+    pull: (k, dy, x) => k.div(dy, x),
+  }),
   unary({
     name: "log_plus_one",
     doc: "log(1 + x), exact for small x.",
@@ -79,7 +90,12 @@ const unaryOps: readonly OpDef[] = [
     pull: (k, dy, x) => k.div(dy, k.add(x, k.scalar(1, x))),
   }),
   unary({ name: "sine", doc: "sin x", scalar: (x) => `sin(${x})`, pull: (k, dy, x) => k.mul(dy, k.cos(x)) }),
-  unary({ name: "cosine", doc: "cos x", scalar: (x) => `cos(${x})`, pull: (k, dy, x) => k.neg(k.mul(dy, k.sin(x))) }),
+  unary({
+    name: "cosine",
+    doc: "cos x",
+    scalar: (x) => `cos(${x})`,
+    pull: (k, dy, x) => k.neg(k.mul(dy, k.sin(x))),
+  }),
   unary({
     name: "sqrt",
     doc: "Square root.",
@@ -104,7 +120,12 @@ const zerosLike = <T>(k: K<T>, x: T): T => k.constant(0, k.typeOf(x));
 
 const binaryOps: readonly OpDef[] = [
   binary({ name: "add", doc: "a + b", scalar: (a, b) => `${a} + ${b}`, pull: (_k, dy) => [dy, dy] }),
-  binary({ name: "subtract", doc: "a - b", scalar: (a, b) => `${a} - ${b}`, pull: (k, dy) => [dy, k.neg(dy)] }),
+  binary({
+    name: "subtract",
+    doc: "a - b",
+    scalar: (a, b) => `${a} - ${b}`,
+    pull: (k, dy) => [dy, k.neg(dy)],
+  }),
   binary({
     name: "multiply",
     doc: "a * b",
@@ -140,7 +161,14 @@ const binaryOps: readonly OpDef[] = [
   }),
 ];
 
-const relations: Readonly<Record<Direction, string>> = { EQ: "===", NE: "!==", LT: "<", LE: "<=", GT: ">", GE: ">=" };
+const relations: Readonly<Record<Direction, string>> = {
+  EQ: "===",
+  NE: "!==",
+  LT: "<",
+  LE: "<=",
+  GT: ">",
+  GE: ">=",
+};
 
 /** `direction` is one of EQ NE LT LE GT GE, as in StableHLO. */
 const compare: OpDef<{ direction: string }> = {
@@ -151,12 +179,13 @@ const compare: OpDef<{ direction: string }> = {
   infer(ins, { direction }) {
     expectArity("compare", ins, 2);
     const [a, b] = [at(ins, 0), at(ins, 1)];
-    if (!(direction in relations))
+    if (!Object.hasOwn(relations, direction))
       broken("compare", `direction is one of ${Object.keys(relations).join(" ")}, got ${direction}`);
     if (a.dtype !== b.dtype) broken("compare", `dtypes differ: ${a.dtype} and ${b.dtype}`);
     return [tensor("bool", broadcastDims("compare", a.dims, b.dims))];
   },
-  scalar: (operands, { direction }) => `+(${at(operands, 0)} ${relations[direction as Direction]} ${at(operands, 1)})`,
+  scalar: (operands, { direction }) =>
+    `+(${at(operands, 0)} ${relations[direction as Direction]} ${at(operands, 1)})`,
 };
 
 const select: OpDef = {
@@ -196,6 +225,7 @@ const convert: OpDef<{ type: TensorType }> = {
     if (out.dtype === "bool") return `+(${x} !== 0)`;
     return out.dtype === "i32" ? `trunc(${x})` : x;
   },
+  flops: () => 0,
 };
 
 export const elementwiseOps: readonly OpDef[] = [...unaryOps, ...binaryOps, compare, select, convert];

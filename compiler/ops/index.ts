@@ -7,6 +7,7 @@ import { indexingOps } from "./indexing.ts";
 import { normalizationOps } from "./normalization.ts";
 import type { OpDef } from "./op.ts";
 import { optimizerOps } from "./optimizer.ts";
+import { rematOps } from "./remat.ts";
 import { scan } from "./scan.ts";
 import { structuralOps } from "./structural.ts";
 
@@ -16,6 +17,7 @@ export const ops: readonly OpDef[] = [
   dotGeneral,
   ...indexingOps,
   scan,
+  ...rematOps,
   ...normalizationOps,
   ...attentionOps,
   ...deltaRuleOps,

@@ -2,7 +2,7 @@
 import { dim, dimAt, elements, formatDims, range, rankOf, tensor } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
 import type { OpDef, Tensor, Tfjs } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats, expectLabel } from "./op.ts";
 
 function expectIndices(op: string, type: TensorType): void {
   if (type.dtype !== "i32") broken(op, `indices are i32, got ${type.dtype}`);
@@ -25,7 +25,12 @@ const take: OpDef = {
 };
 
 /** rows[indices[i]] += updates[i] over rows of `width` elements. */
-function scatterRows(indices: ArrayLike<number>, updates: Float32Array, rows: number, width: number): Float32Array {
+function scatterRows(
+  indices: ArrayLike<number>,
+  updates: Float32Array,
+  rows: number,
+  width: number,
+): Float32Array {
   const out = new Float32Array(rows * width);
   for (let i = 0; i < indices.length; i++) {
     const to = (indices[i] ?? 0) * width;
@@ -43,6 +48,13 @@ const scatterAdd: OpDef<{ type: TensorType }> = {
     expectArity("scatter_add", ins, 2);
     const [indices, updates] = [at(ins, 0), at(ins, 1)];
     expectIndices("scatter_add", indices);
+    expectFloats("scatter_add", updates);
+    expectDims(
+      "scatter_add",
+      "updates begin with the indices' dims",
+      updates.dims.slice(0, rankOf(indices)),
+      indices.dims,
+    );
     const rowDims = updates.dims.slice(rankOf(indices));
     if (rowDims.length !== rankOf(type) - 1 || rowDims.some((d, i) => d.size !== dimAt(type, i + 1).size))
       broken("scatter_add", `update rows [${formatDims(rowDims)}] do not fit [${formatDims(type.dims)}]`);
@@ -53,12 +65,20 @@ const scatterAdd: OpDef<{ type: TensorType }> = {
     const rows = dimAt(type, 0).size;
     const width = elements(type) / rows;
     const out = scatterRows(at(ins, 0).dataSync(), at(ins, 1).dataSync() as Float32Array, rows, width);
-    return tf.tensor(out, type.dims.map((d) => d.size), "float32");
+    return tf.tensor(
+      out,
+      type.dims.map((d) => d.size),
+      "float32",
+    );
   },
 };
 
 /** The k largest of each row, larger first, the lower index first among equals. */
-function topRows(x: ArrayLike<number>, width: number, k: number): { values: Float32Array; indices: Int32Array } {
+function topRows(
+  x: ArrayLike<number>,
+  width: number,
+  k: number,
+): { values: Float32Array; indices: Int32Array } {
   const rows = x.length / width;
   const values = new Float32Array(rows * k);
   const indices = new Int32Array(rows * k);
@@ -83,6 +103,9 @@ const topK: OpDef<{ k: number; label: string }> = {
   infer(ins, { k, label }) {
     expectArity("top_k", ins, 1);
     const x = at(ins, 0);
+    expectFloats("top_k", x);
+    expectLabel("top_k", label);
+    if (rankOf(x) < 1) broken("top_k", "the operand has no last axis");
     const last = dimAt(x, rankOf(x) - 1);
     if (k < 1 || k > last.size) broken("top_k", `k=${k} of \`${last.label}=${last.size}\``);
     const dims = [...x.dims.slice(0, -1), dim(label, k)];
@@ -171,6 +194,7 @@ const raggedDot: OpDef = {
   infer(ins) {
     expectArity("ragged_dot", ins, 3);
     const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
+    expectFloats("ragged_dot", lhs, rhs);
     if (rankOf(lhs) !== 2 || rankOf(rhs) !== 3) broken("ragged_dot", "takes [m, k] and [g, k, n]");
     if (dimAt(lhs, 1).size !== dimAt(rhs, 1).size)
       broken("ragged_dot", `contracted dims differ: [${formatDims(lhs.dims)}] and [${formatDims(rhs.dims)}]`);
@@ -203,7 +227,12 @@ const raggedOuter: OpDef<{ label: string }> = {
     expectArity("ragged_outer", ins, 3);
     const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
     if (rankOf(lhs) !== 2 || rankOf(rhs) !== 2 || dimAt(lhs, 0).size !== dimAt(rhs, 0).size)
-      broken("ragged_outer", `takes [m, k] and [m, n], got [${formatDims(lhs.dims)}] and [${formatDims(rhs.dims)}]`);
+      broken(
+        "ragged_outer",
+        `takes [m, k] and [m, n], got [${formatDims(lhs.dims)}] and [${formatDims(rhs.dims)}]`,
+      );
+    expectFloats("ragged_outer", lhs, rhs);
+    expectLabel("ragged_outer", label);
     expectIndices("ragged_outer", sizes);
     return [tensor(lhs.dtype, [dim(label, elements(sizes)), dimAt(lhs, 1), dimAt(rhs, 1)])];
   },
@@ -224,4 +253,12 @@ const raggedOuter: OpDef<{ label: string }> = {
   flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 1).size,
 };
 
-export const indexingOps: readonly OpDef[] = [take, scatterAdd, topK, argsort, bincount, raggedDot, raggedOuter];
+export const indexingOps: readonly OpDef[] = [
+  take,
+  scatterAdd,
+  topK,
+  argsort,
+  bincount,
+  raggedDot,
+  raggedOuter,
+];

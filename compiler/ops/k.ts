@@ -54,18 +54,24 @@ export function vocabulary<T>({ apply, typeOf, block }: Applier<T>) {
   const constant = (value: number, type: TensorType): T => one("constant", [], { value, type });
   const reshape = (x: T, dims: readonly Dim[]): T =>
     sameDims(dimsOf(x), dims) ? x : one("reshape", [x], { type: tensor(typeOf(x).dtype, dims) });
-  const sum = (x: T, axes: readonly number[]): T => (axes.length === 0 ? x : one("reduce_sum", [x], { axes }));
+  const sum = (x: T, axes: readonly number[]): T =>
+    axes.length === 0 ? x : one("reduce_sum", [x], { axes });
   const convert = (x: T, dtype: DType): T =>
     typeOf(x).dtype === dtype ? x : one("convert", [x], { type: tensor(dtype, dimsOf(x)) });
   const keepAxis = (x: T, axis: number, like: readonly Dim[]): T =>
-    reshape(x, like.map((d, i) => (i === axis ? dim(d.label, 1) : d)));
+    reshape(
+      x,
+      like.map((d, i) => (i === axis ? dim(d.label, 1) : d)),
+    );
 
   const scanRegion = (
     { carries, xs, consts, length, reverse = false, label }: ScanParts<T>,
     region: Block,
   ): { carries: readonly T[]; ys: readonly T[] } => {
     const counts = { carries: carries.length, xs: xs.length };
-    const outs = apply("scan", [...carries, ...xs, ...consts], { length, ...counts, reverse, label }, [region]);
+    const outs = apply("scan", [...carries, ...xs, ...consts], { length, ...counts, reverse, label }, [
+      region,
+    ]);
     return { carries: outs.slice(0, carries.length), ys: outs.slice(carries.length) };
   };
 
@@ -81,7 +87,7 @@ export function vocabulary<T>({ apply, typeOf, block }: Applier<T>) {
       const read = (value: Value): T => operand(env.get(value));
       for (const node of inner.nodes) {
         const outs = apply(node.op.name, node.ins.map(read), node.attrs, node.regions);
-        node.outs.forEach((out, i) => env.set(out, operand(outs[i])));
+        for (const [i, out] of node.outs.entries()) env.set(out, operand(outs[i]));
       }
       return inner.results.map(read);
     },
@@ -89,7 +95,11 @@ export function vocabulary<T>({ apply, typeOf, block }: Applier<T>) {
     /** A loop: `body(carries, xs at this step, consts)` gives the next carries and this step's ys. */
     scan: (
       parts: ScanParts<T>,
-      body: (carries: readonly T[], xs: readonly T[], consts: readonly T[]) => { carries: readonly T[]; ys: readonly T[] },
+      body: (
+        carries: readonly T[],
+        xs: readonly T[],
+        consts: readonly T[],
+      ) => { carries: readonly T[]; ys: readonly T[] },
     ) => {
       const { carries, xs, consts } = parts;
       const named = (hint: string, type: TensorType): NamedType => ({ hint, type });
@@ -133,7 +143,11 @@ export function vocabulary<T>({ apply, typeOf, block }: Applier<T>) {
     slice: (x: T, axis: number, start: number, limit: number) => {
       const shape = shapeOf(typeOf(x));
       return one("slice", [x], {
-        starts: replaceAt(shape.map(() => 0), axis, start),
+        starts: replaceAt(
+          shape.map(() => 0),
+          axis,
+          start,
+        ),
         limits: replaceAt(shape, axis, limit),
       });
     },

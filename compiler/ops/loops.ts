@@ -22,17 +22,24 @@ export function rowMajor(shape: readonly number[]): number[] {
 export function broadcastWalk(own: readonly number[], shape: readonly number[]): Walk {
   const strides = rowMajor(own);
   const missing = shape.length - own.length;
-  return { offset: 0, strides: shape.map((_, i) => (i < missing || own[i - missing] === 1 ? 0 : at(strides, i - missing))) };
+  return {
+    offset: 0,
+    strides: shape.map((_, i) => (i < missing || own[i - missing] === 1 ? 0 : at(strides, i - missing))),
+  };
 }
 
 /** Axes of size one dropped, and neighbours joined that every walk crosses as if they were one. */
-function collapse(shape: readonly number[], walks: readonly Walk[]): { shape: number[]; strides: number[][] } {
+function collapse(
+  shape: readonly number[],
+  walks: readonly Walk[],
+): { shape: number[]; strides: number[][] } {
   const kept: number[] = [];
   const strides: number[][] = walks.map(() => []);
   shape.forEach((size, axis) => {
     if (size === 1) return;
     const last = kept.length - 1;
-    const joins = last >= 0 && walks.every((walk, w) => at(at(strides, w), last) === at(walk.strides, axis) * size);
+    const joins =
+      last >= 0 && walks.every((walk, w) => at(at(strides, w), last) === at(walk.strides, axis) * size);
     if (joins) {
       kept[last] = at(kept, last) * size;
       walks.forEach((walk, w) => {
@@ -48,7 +55,12 @@ function collapse(shape: readonly number[], walks: readonly Walk[]): { shape: nu
   return { shape: kept, strides };
 }
 
-type Kernel = (arrays: readonly NumberArray[], offsets: readonly number[], shape: readonly number[], strides: readonly (readonly number[])[]) => void;
+type Kernel = (
+  arrays: readonly NumberArray[],
+  offsets: readonly number[],
+  shape: readonly number[],
+  strides: readonly (readonly number[])[],
+) => void;
 const kernels = new Map<string, Kernel>();
 
 const MATH = "const { exp, log, log1p, sqrt, sin, cos, abs, max, min, floor, trunc } = Math;";
@@ -58,7 +70,10 @@ function generate(body: string, count: number, depth: number): Kernel {
   const names = Array.from({ length: count }, (_, w) => w);
   const lines = [MATH, ...names.map((w) => `const a${w} = arrays[${w}]; let p${w} = offsets[${w}];`)];
   for (let axis = 0; axis < depth; axis++)
-    lines.push(`const n${axis} = shape[${axis}];`, ...names.map((w) => `const s${w}_${axis} = strides[${w}][${axis}];`));
+    lines.push(
+      `const n${axis} = shape[${axis}];`,
+      ...names.map((w) => `const s${w}_${axis} = strides[${w}][${axis}];`),
+    );
   for (let axis = 0; axis < depth; axis++)
     lines.push(`for (let i${axis} = 0; i${axis} < n${axis}; i${axis}++) {`);
   lines.push(`${body};`);
@@ -70,21 +85,44 @@ function generate(body: string, count: number, depth: number): Kernel {
 }
 
 /** Runs a body at every index of a shape; array w is `a<w>` at `p<w>`. */
-export function walk(body: string, shape: readonly number[], arrays: readonly NumberArray[], walks: readonly Walk[]): void {
+export function walk(
+  body: string,
+  shape: readonly number[],
+  arrays: readonly NumberArray[],
+  walks: readonly Walk[],
+): void {
   const collapsed = collapse(shape, walks);
   const key = `${arrays.length}:${collapsed.shape.length}:${body}`;
   const kernel = kernels.get(key) ?? generate(body, arrays.length, collapsed.shape.length);
   kernels.set(key, kernel);
-  kernel(arrays, walks.map(({ offset }) => offset), collapsed.shape, collapsed.strides);
+  kernel(
+    arrays,
+    walks.map(({ offset }) => offset),
+    collapsed.shape,
+    collapsed.strides,
+  );
 }
 
 /** Copies elements between two walks. */
-export function copy(to: NumberArray, toWalk: Walk, from: NumberArray, fromWalk: Walk, shape: readonly number[]): void {
+export function copy(
+  to: NumberArray,
+  toWalk: Walk,
+  from: NumberArray,
+  fromWalk: Walk,
+  shape: readonly number[],
+): void {
   walk("a0[p0] = a1[p1]", shape, [to, from], [toWalk, fromWalk]);
 }
 
 /** Sums, in double precision, of x over the axes whose stride in `outWalk` is 0. */
-export function accumulate(body: string, start: number, x: NumberArray, shape: readonly number[], outWalk: Walk, outSize: number): Float64Array {
+export function accumulate(
+  body: string,
+  start: number,
+  x: NumberArray,
+  shape: readonly number[],
+  outWalk: Walk,
+  outSize: number,
+): Float64Array {
   const sums = new Float64Array(outSize).fill(start);
   walk(body, shape, [sums, x], [outWalk, { offset: 0, strides: rowMajor(shape) }]);
   return sums;

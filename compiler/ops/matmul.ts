@@ -7,7 +7,14 @@ type At = { readonly array: NumberArray; readonly offset: number };
 /**
  * c = a·b for [m, k] and [k, n], four by four results at a time: sixteen sums stay in registers, in double precision.
  */
-export function multiply({ array: a, offset: a0 }: At, { array: b, offset: b0 }: At, { array: c, offset: c0 }: At, m: number, k: number, n: number): void {
+export function multiply(
+  { array: a, offset: a0 }: At,
+  { array: b, offset: b0 }: At,
+  { array: c, offset: c0 }: At,
+  m: number,
+  k: number,
+  n: number,
+): void {
   for (let i = 0; i < m; i += 4)
     for (let j = 0; j < n; j += 4) {
       if (i + 4 <= m && j + 4 <= n) tile(a, a0 + i * k, b, b0 + j, c, c0 + i * n + j, k, n);
@@ -15,7 +22,18 @@ export function multiply({ array: a, offset: a0 }: At, { array: b, offset: b0 }:
     }
 }
 
-function edge(a: NumberArray, a0: number, b: NumberArray, b0: number, c: NumberArray, c0: number, rows: number, k: number, columns: number, n: number): void {
+function edge(
+  a: NumberArray,
+  a0: number,
+  b: NumberArray,
+  b0: number,
+  c: NumberArray,
+  c0: number,
+  rows: number,
+  k: number,
+  columns: number,
+  n: number,
+): void {
   for (let i = 0; i < rows; i++)
     for (let j = 0; j < columns; j++) {
       let sum = 0;
@@ -24,7 +42,16 @@ function edge(a: NumberArray, a0: number, b: NumberArray, b0: number, c: NumberA
     }
 }
 
-function tile(a: NumberArray, a0: number, b: NumberArray, b0: number, c: NumberArray, c0: number, k: number, n: number): void {
+function tile(
+  a: NumberArray,
+  a0: number,
+  b: NumberArray,
+  b0: number,
+  c: NumberArray,
+  c0: number,
+  k: number,
+  n: number,
+): void {
   let [s00, s01, s02, s03] = [0, 0, 0, 0];
   let [s10, s11, s12, s13] = [0, 0, 0, 0];
   let [s20, s21, s22, s23] = [0, 0, 0, 0];

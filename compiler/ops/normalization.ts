@@ -2,9 +2,15 @@
 import { dim, dimAt, elements, rankOf, tensor } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
 import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats } from "./op.ts";
 
 const lastAxis = (type: TensorType): number => rankOf(type) - 1;
+
+/** A tensor of floats with a last axis. */
+function expectRows(op: string, x: TensorType): void {
+  expectFloats(op, x);
+  if (rankOf(x) < 1) broken(op, "the operand has no last axis");
+}
 
 const softmax: OpDef = {
   name: "softmax",
@@ -12,6 +18,7 @@ const softmax: OpDef = {
   attrs: {},
   infer(ins) {
     expectArity("softmax", ins, 1);
+    expectRows("softmax", at(ins, 0));
     return [at(ins, 0)];
   },
   decompose(k, ins) {
@@ -35,6 +42,7 @@ const silu: OpDef = {
   attrs: {},
   infer(ins) {
     expectArity("silu", ins, 1);
+    expectFloats("silu", at(ins, 0));
     return [at(ins, 0)];
   },
   decompose: (k, ins) => [k.mul(at(ins, 0), k.sigmoid(at(ins, 0)))],
@@ -53,6 +61,7 @@ const softplus: OpDef = {
   attrs: {},
   infer(ins) {
     expectArity("softplus", ins, 1);
+    expectFloats("softplus", at(ins, 0));
     return [at(ins, 0)];
   },
   decompose(k, ins) {
@@ -71,9 +80,12 @@ const rmsNorm: OpDef<{ eps: number; offset: number }> = {
   infer(ins) {
     expectArity("rms_norm", ins, 2);
     const [x, scale] = [at(ins, 0), at(ins, 1)];
+    expectRows("rms_norm", x);
+    expectFloats("rms_norm", scale);
     const last = dimAt(x, lastAxis(x));
     if (rankOf(scale) !== 1 || dimAt(scale, 0).size !== last.size)
       broken("rms_norm", `the scale has ${elements(scale)} elements, \`${last.label}\` has ${last.size}`);
+    expectDims("rms_norm", "the scale is", scale.dims, [last]);
     return [x];
   },
   decompose(k, ins, { eps, offset }) {
@@ -94,6 +106,7 @@ const l2Norm: OpDef<{ eps: number }> = {
   attrs: { eps: "float" },
   infer(ins) {
     expectArity("l2_norm", ins, 1);
+    expectRows("l2_norm", at(ins, 0));
     return [at(ins, 0)];
   },
   decompose(k, ins, { eps }) {
@@ -111,7 +124,8 @@ const swiglu: OpDef = {
   infer(ins) {
     expectArity("swiglu", ins, 2);
     const [gate, up] = [at(ins, 0), at(ins, 1)];
-    if (elements(gate) !== elements(up)) broken("swiglu", "gate and up differ in shape");
+    expectFloats("swiglu", gate, up);
+    expectDims("swiglu", "up has gate's dims", up.dims, gate.dims);
     return [gate];
   },
   decompose: (k, ins) => [k.mul(k.one("silu", [at(ins, 0)]), at(ins, 1))],
@@ -127,6 +141,8 @@ const crossEntropy: OpDef<{ z_loss: number }> = {
     const [logits, targets] = [at(ins, 0), at(ins, 1)];
     if (targets.dtype !== "i32" || rankOf(targets) !== rankOf(logits) - 1)
       broken("cross_entropy", "targets are i32, one per row of logits");
+    expectFloats("cross_entropy", logits);
+    expectDims("cross_entropy", "targets are", targets.dims, logits.dims.slice(0, -1));
     return [tensor("f32", targets.dims)];
   },
   decompose(k, ins, { z_loss }) {
@@ -167,4 +183,12 @@ const crossEntropy: OpDef<{ z_loss: number }> = {
   flops: (ins) => 5 * elements(at(ins, 0)),
 };
 
-export const normalizationOps: readonly OpDef[] = [softmax, silu, softplus, rmsNorm, l2Norm, swiglu, crossEntropy];
+export const normalizationOps: readonly OpDef[] = [
+  softmax,
+  silu,
+  softplus,
+  rmsNorm,
+  l2Norm,
+  swiglu,
+  crossEntropy,
+];

@@ -1,7 +1,9 @@
 // The record that holds everything known about an op. Shared code asks the record; it never asks for a name.
 import type * as tfjs from "@tensorflow/tfjs-core";
 import { fail } from "../diag.ts";
-import type { Attr, Attrs, Block, TensorType } from "../ir/types.ts";
+import { isFloat } from "../dtype.ts";
+import { formatDims, formatType, joinLabels, rankOf } from "../ir/shape.ts";
+import type { Attrs, Block, Dim, TensorType, Value } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 
@@ -11,7 +13,36 @@ export type Tensor = tfjs.Tensor;
 /** What an attribute may be. `type` is the result's type: printed as the annotation, not among the attributes. */
 export type AttrKind = "int" | "ints" | "float" | "bool" | "string" | "type";
 
-export type Cost = { readonly flops: number; readonly bytes: number };
+/** Where a value of the forward pass waits for the backward pass; `remat`: nowhere, it is computed again. */
+export type Place = "device" | "offload" | "remat";
+
+/**
+ * What a region's parameter is to its backward part: something it has too, anew in each step or the same in all, or
+ * a value of the forward pass, which must be kept.
+ */
+export type Binding = "sliced" | "fixed" | "carried";
+
+/** What the backward part of a region may count on, and what is kept of the forward part. */
+export type Keeping = {
+  bindingOf(param: number): Binding;
+  /** Where values with a name are kept; nothing else is. Absent: all that is read is kept. */
+  placeOf?(name: string): Place;
+};
+
+export type Residual = { readonly value: Value; readonly name: string; readonly isOffloaded: boolean };
+
+/** A region's two parts under differentiation, and what goes from one to the other. */
+export type Split = {
+  /** params → results, residuals. */
+  readonly forward: Block;
+  /** Operands, residuals, cotangents of the live results → cotangents of the float params. */
+  readonly backward: Block;
+  /** The params that the backward part reads. */
+  readonly operands: readonly number[];
+  readonly residuals: readonly Residual[];
+  /** What the backward part computes again. */
+  readonly recomputed: Block;
+};
 
 /** What a VJP rule sees: cotangents of the outputs, and the node it belongs to. */
 export type VjpContext<T, A> = {
@@ -23,8 +54,10 @@ export type VjpContext<T, A> = {
   readonly outs: readonly T[];
   readonly attrs: A;
   readonly regions: readonly Block[];
-  /** The VJP of a region for the results marked live: (params…, their cotangents…) → cotangents of float params. */
-  vjpOf(region: Block, live: readonly boolean[]): Block;
+  /** A region's forward part and the backward part for the results marked live. */
+  split(region: Block, live: readonly boolean[], keeping: Keeping): Split;
+  /** Gives the node that has run regions that yield more; what is new. */
+  extend(region: Block, residuals: readonly Residual[]): readonly T[];
 };
 
 /** What a kernel sees besides its input tensors. */
@@ -33,7 +66,11 @@ export type RunContext = {
   readonly regions: readonly Block[];
   runBlock(block: Block, ins: readonly Tensor[]): Tensor[];
   /** Runs plain loops over the operands' numbers into fresh zeroed results. */
-  onHost(ins: readonly Tensor[], outs: readonly TensorType[], compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void): Tensor[];
+  onHost(
+    ins: readonly Tensor[],
+    outs: readonly TensorType[],
+    compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void,
+  ): Tensor[];
 };
 
 /** A node with some of its operands, regions' results and own results: which of them, by index. */
@@ -67,9 +104,15 @@ export type OpDef<A extends Attrs = Attrs> = {
   /** Work done, when it is not one flop per element written. */
   flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
   /** What is left of a node with regions when only some of its results are read. */
-  prune?(whole: NodePart<A>, isLive: (result: number) => boolean, dropDead: (block: Block) => Block): NodePart<A>;
-  /** The attrs and regions to replay under differentiation, when the backward needs more than the op's outputs. */
-  forBackward?(ins: readonly TensorType[], attrs: A, regions: readonly Block[]): readonly Block[];
+  prune?(
+    whole: NodePart<A>,
+    isLive: (result: number) => boolean,
+    dropDead: (block: Block) => Block,
+  ): NodePart<A>;
+  /** How a loop binds a parameter of its region. */
+  bindingOf?(param: number, attrs: A): Binding;
+  /** The name by which a rematerialisation policy may keep the operand; such an op is the identity. */
+  tag?(attrs: A): string;
 };
 
 /** An op's constraint is broken: `dot_general: contracted sizes differ: embed=64 and mlp=32`. */
@@ -88,5 +131,31 @@ export function expectArity(op: string, ins: readonly unknown[], count: number):
   if (ins.length !== count) broken(op, `takes ${count} operand${count === 1 ? "" : "s"}, got ${ins.length}`);
 }
 
-export const isTensorType = (attr: Attr): attr is TensorType =>
-  typeof attr === "object" && "dtype" in attr;
+/** Axes of x, each at most once. */
+export function expectAxes(op: string, x: TensorType, axes: readonly number[]): void {
+  if (axes.some((axis) => axis < 0 || axis >= rankOf(x)) || new Set(axes).size !== axes.length)
+    broken(op, `axes [${axes}] of [${formatDims(x.dims)}]`);
+}
+
+/** Floats, all of one dtype. */
+export function expectFloats(op: string, ...xs: readonly TensorType[]): void {
+  for (const x of xs) {
+    if (!isFloat(x.dtype)) broken(op, `takes floats, got ${formatType(x)}`);
+    if (x.dtype !== xs[0]?.dtype) broken(op, `dtypes differ: ${xs[0]?.dtype} and ${x.dtype}`);
+  }
+}
+
+/** Dims equal in size and, where both have a name, in name. */
+export function expectDims(op: string, what: string, found: readonly Dim[], wanted: readonly Dim[]): void {
+  const fits =
+    found.length === wanted.length &&
+    found.every(
+      (d, i) => d.size === wanted[i]?.size && joinLabels(d.label, wanted[i]?.label ?? "_") !== undefined,
+    );
+  if (!fits) broken(op, `${what} [${formatDims(wanted)}], got [${formatDims(found)}]`);
+}
+
+/** A label that a dim of IR text can carry. */
+export function expectLabel(op: string, label: string): void {
+  if (!/^[\w*]+$/.test(label)) broken(op, `a dim's label is a word, got ${JSON.stringify(label)}`);
+}

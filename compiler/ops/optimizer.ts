@@ -1,7 +1,7 @@
 // The optimiser's step on one parameter.
-import { elements, formatType } from "../ir/shape.ts";
+import { elements, formatType, rankOf } from "../ir/shape.ts";
 import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectDims, expectFloats } from "./op.ts";
 
 type AdamW = { b1: number; b2: number; eps: number; eps_root: number; weight_decay: number };
 
@@ -12,8 +12,11 @@ const adamw: OpDef<AdamW> = {
   infer(ins) {
     expectArity("adamw", ins, 7);
     const [p, g, mu, nu] = [at(ins, 0), at(ins, 1), at(ins, 2), at(ins, 3)];
+    for (const x of ins) expectFloats("adamw", x);
     for (const x of [g, mu, nu])
-      if (elements(x) !== elements(p)) broken("adamw", `${formatType(x)} beside the parameter ${formatType(p)}`);
+      expectDims("adamw", "gradient and moments have the parameter's dims", x.dims, p.dims);
+    for (const x of ins.slice(4))
+      if (rankOf(x) !== 0) broken("adamw", `rate, b1^t and b2^t are scalars, got ${formatType(x)}`);
     return [p, mu, nu];
   },
   decompose(k, ins, { b1, b2, eps, eps_root, weight_decay }) {

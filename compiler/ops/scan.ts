@@ -1,48 +1,56 @@
 // The one loop. Operands and region parameters are carries, then xs (sliced along axis 0), then consts.
-import { dim, dimAt, elements, formatType, tensor } from "../ir/shape.ts";
+import { isFloat } from "../dtype.ts";
+import { dim, dimAt, formatType, range, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { NodePart, OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
-import { at, broken } from "./op.ts";
-import { isFloat } from "../dtype.ts";
+import type { Binding, NodePart, OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
+import { at, broken, expectLabel } from "./op.ts";
+import { narrowed } from "./region.ts";
 
 type ScanAttrs = { length: number; carries: number; xs: number; reverse: boolean; label: string };
 
 const stacked = (type: TensorType, length: number, label: string): TensorType =>
   tensor(type.dtype, [dim(label, length), ...type.dims]);
 
-/** The reverse scan: carries are cotangents of carries and sums of const cotangents. */
+const bindingOf = (param: number, { carries, xs }: ScanAttrs): Binding =>
+  param < carries ? "carried" : param < carries + xs ? "sliced" : "fixed";
+
+/**
+ * The reverse scan: carries are cotangents of carries and sums of const cotangents. The forward scan yields all that
+ * it reads of a step besides the step's own operands; a body that is one `remat` keeps less.
+ */
 function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[] {
-  const { attrs, ins, outs } = cx;
+  const { attrs, ins } = cx;
   const body = at(cx.regions, 0);
   const c = attrs.carries;
   const constsAt = c + attrs.xs;
-  const yCount = body.results.length - c;
-  const liveYs = Array.from({ length: yCount }, (_, i) => c + i).filter((i) => cx.isLive(i));
-  const live = body.results.map((_, i) => i < c || cx.isLive(i));
-  const back = cx.vjpOf(body, live);
-
-  const [carries, xs, consts] = [outs.slice(outs.length - c), ins.slice(c, constsAt), ins.slice(constsAt)];
   const floating = body.params.map((param) => isFloat(param.type.dtype));
-  const kinds = (from: number, to: number) => floating.slice(from, to);
-  const floatConsts = consts.filter((_, i) => floating[constsAt + i]);
-  const floatCarries = kinds(0, c).filter(Boolean).length;
-  if (floatCarries !== c) throw new Error("internal: scan over integer carries has no gradient");
-  const floatXs = kinds(c, constsAt).filter(Boolean).length;
+  if (floating.slice(0, c).includes(false))
+    throw new Error("internal: scan over integer carries has no gradient");
+  const liveYs = range(body.results.length).filter((i) => i >= c && cx.isLive(i));
+  const { forward, backward, operands, residuals } = cx.split(
+    body,
+    body.results.map((_, i) => i < c || cx.isLive(i)),
+    { bindingOf: (i) => bindingOf(i, attrs) },
+  );
+  const kept = cx.extend(forward, residuals);
 
-  const sums = floatConsts.map((x) => k.constant(0, k.typeOf(x)));
+  const [xs, consts] = [operands.filter((i) => i < constsAt), operands.filter((i) => i >= constsAt)];
+  const primals = xs.length + kept.length;
+  const floatXs = floating.slice(c, constsAt).filter(Boolean).length;
+  const summed = ins.filter((_, i) => i >= constsAt && floating[i]);
   const result = k.scan(
     {
-      carries: [...Array.from({ length: c }, (_, i) => cx.dy(i)), ...sums],
-      xs: [...carries, ...xs, ...liveYs.map((i) => cx.dy(i))],
-      consts,
+      carries: [...range(c).map((i) => cx.dy(i)), ...summed.map((x) => k.constant(0, k.typeOf(x)))],
+      xs: [...xs.map((i) => at(ins, i)), ...kept, ...liveYs.map((i) => cx.dy(i))],
+      consts: consts.map((i) => at(ins, i)),
       length: attrs.length,
       reverse: !attrs.reverse,
       label: attrs.label,
     },
     (state, step, fixed) => {
-      const primal = [...step.slice(0, c + attrs.xs), ...fixed];
-      const cotangents = k.inline(back, [...primal, ...state.slice(0, c), ...step.slice(c + attrs.xs)]);
+      const read = [...step.slice(0, xs.length), ...fixed, ...step.slice(xs.length, primals)];
+      const cotangents = k.inline(backward, [...read, ...state.slice(0, c), ...step.slice(primals)]);
       const dConsts = cotangents.slice(c + floatXs);
       return {
         carries: [...cotangents.slice(0, c), ...dConsts.map((d, i) => k.add(at(state, c + i), d))],
@@ -54,7 +62,13 @@ function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[
   return floating.map((isFloating) => (isFloating ? (gradients.shift() ?? null) : null));
 }
 
-function runScan(tf: Tfjs, body: Block, ins: readonly Tensor[], attrs: ScanAttrs, step: (ins: readonly Tensor[]) => Tensor[]): { carries: Tensor[]; ys: Tensor[][] } {
+function runScan(
+  tf: Tfjs,
+  body: Block,
+  ins: readonly Tensor[],
+  attrs: ScanAttrs,
+  step: (ins: readonly Tensor[]) => Tensor[],
+): { carries: Tensor[]; ys: Tensor[][] } {
   const constsAt = attrs.carries + attrs.xs;
   let carries = ins.slice(0, attrs.carries);
   const xs = ins.slice(attrs.carries, constsAt).map((x) => tf.unstack(x, 0));
@@ -68,26 +82,37 @@ function runScan(tf: Tfjs, body: Block, ins: readonly Tensor[], attrs: ScanAttrs
   return { carries, ys };
 }
 
+/** Equal but for the dims' names. */
+const isAlike = (a: TensorType, b: TensorType): boolean =>
+  a.dtype === b.dtype && rankOf(a) === rankOf(b) && a.dims.every((d, i) => d.size === dimAt(b, i).size);
+
 /** The loop without the results nobody reads: neither outside nor, for a carry, in later steps. */
-function pruneScan(whole: NodePart<ScanAttrs>, isLive: (result: number) => boolean, dropDead: (block: Block) => Block): NodePart<ScanAttrs> {
-  const { attrs, ins } = whole;
-  const body = at(whole.regions, 0);
-  const constsAt = attrs.carries + attrs.xs;
-  let outs = whole.outs.filter(isLive);
+function pruneScan(
+  { attrs, ins, outs, regions }: NodePart<ScanAttrs>,
+  isLive: (result: number) => boolean,
+  dropDead: (block: Block) => Block,
+): NodePart<ScanAttrs> {
+  const isCarry = (i: number): boolean => i < attrs.carries;
+  let kept = outs.filter(isLive);
   for (;;) {
-    const inner = dropDead({ ...body, results: outs.map((i) => at(body.results, i)) });
-    const read = new Set([...inner.nodes.flatMap((each) => each.ins), ...inner.results]);
-    const isRead = (i: number): boolean => read.has(at(body.params, i));
-    const more = whole.outs.filter((i) => outs.includes(i) || (i < attrs.carries && isRead(i)));
-    if (more.length > outs.length) {
-      outs = more;
-      continue;
+    const { params, region } = narrowed(
+      at(regions, 0),
+      kept,
+      dropDead,
+      (i) => isCarry(i) && kept.includes(i),
+    );
+    const needed = outs.filter((i) => kept.includes(i) || (isCarry(i) && params.includes(i)));
+    if (needed.length === kept.length) {
+      const carries = params.filter(isCarry).length;
+      const xs = params.filter((i) => i < attrs.carries + attrs.xs).length - carries;
+      return {
+        ins: ins.filter((i) => params.includes(i)),
+        outs: kept,
+        attrs: { ...attrs, carries, xs },
+        regions: [region],
+      };
     }
-    const left = ins.filter((i) => (i < attrs.carries ? outs.includes(i) : isRead(i)));
-    const carries = left.filter((i) => i < attrs.carries).length;
-    const xs = left.filter((i) => i < constsAt).length - carries;
-    const region = { ...inner, params: left.map((i) => at(body.params, i)) };
-    return { ins: left, outs, attrs: { ...attrs, carries, xs }, regions: [region] };
+    kept = needed;
   }
 }
 
@@ -101,29 +126,40 @@ export const scan: OpDef<ScanAttrs> = {
     if (body.params.length !== ins.length)
       broken("scan", `${ins.length} operands for a region of ${body.params.length} parameters`);
     const constsAt = attrs.carries + attrs.xs;
+    expectLabel("scan", attrs.label);
+    if (
+      attrs.length < 1 ||
+      attrs.carries < 0 ||
+      attrs.xs < 0 ||
+      constsAt > ins.length ||
+      attrs.carries > body.results.length
+    )
+      broken(
+        "scan",
+        `length=${attrs.length}, carries=${attrs.carries}, xs=${attrs.xs} for ${ins.length} operands and ${body.results.length} results`,
+      );
     for (const [i, param] of body.params.entries()) {
       const given = at(ins, i);
       const isX = i >= attrs.carries && i < constsAt;
-      if (isX && dimAt(given, 0).size !== attrs.length)
-        broken("scan", `operand ${i} has ${dimAt(given, 0).size} steps, length is ${attrs.length}`);
+      if (isX && (rankOf(given) < 1 || dimAt(given, 0).size !== attrs.length))
+        broken("scan", `operand ${i} is ${formatType(given)}, length is ${attrs.length}`);
       const seen = isX ? tensor(given.dtype, given.dims.slice(1)) : given;
-      if (seen.dtype !== param.type.dtype || elements(seen) !== elements(param.type))
+      if (!isAlike(seen, param.type))
         broken("scan", `operand ${i} is ${formatType(seen)}, the region takes ${formatType(param.type)}`);
     }
     for (const [i, result] of body.results.slice(0, attrs.carries).entries()) {
       const param = at(body.params, i);
-      if (result.type.dtype !== param.type.dtype || result.type.dims.some((d, j) => d.size !== param.type.dims[j]?.size))
-        broken("scan", `carry ${i} enters as ${formatType(param.type)} and leaves as ${formatType(result.type)}`);
+      if (!isAlike(result.type, param.type))
+        broken(
+          "scan",
+          `carry ${i} enters as ${formatType(param.type)} and leaves as ${formatType(result.type)}`,
+        );
     }
     return body.results.map((result, i) =>
       i < attrs.carries ? at(body.params, i).type : stacked(result.type, attrs.length, attrs.label),
     );
   },
-  /** The backward needs the carries that entered each step: the region yields them too. */
-  forBackward: (_ins, attrs, regions) => {
-    const body = at(regions, 0);
-    return [{ ...body, results: [...body.results, ...body.params.slice(0, attrs.carries)] }];
-  },
+  bindingOf,
   vjp: scanVjp,
   prune: pruneScan,
   run(tf, ins, attrs, { regions, runBlock }) {
@@ -133,4 +169,3 @@ export const scan: OpDef<ScanAttrs> = {
   },
   flops: () => 0,
 };
-

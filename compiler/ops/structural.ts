@@ -1,15 +1,28 @@
 // Ops that make constants or move elements without arithmetic.
-import { dim, dimAt, elements, formatDims, joinLabels, range, rankOf, shapeOf, sizeOf, tensor, without } from "../ir/shape.ts";
+import {
+  dim,
+  dimAt,
+  elements,
+  formatDims,
+  joinLabels,
+  range,
+  rankOf,
+  shapeOf,
+  sizeOf,
+  tensor,
+  without,
+} from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
+import { broadcastDims } from "./elementwise.ts";
 import { accumulate, broadcastWalk, copy, type NumberArray, rowMajor, type Walk } from "./loops.ts";
 import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
-import { broadcastDims } from "./elementwise.ts";
 
 /** A result or operand that is always there: the op's arity says so. */
 const given = (array: NumberArray | undefined): NumberArray => at([array], 0) as NumberArray;
 const natural = (shape: readonly number[]): Walk => ({ offset: 0, strides: rowMajor(shape) });
-const dotProduct = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * at(b, i), 0);
+const dotProduct = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((sum, x, i) => sum + x * at(b, i), 0);
 
 const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
   type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
@@ -56,7 +69,10 @@ const reshape: OpDef<{ type: TensorType }> = {
     expectArity("reshape", ins, 1);
     const x = at(ins, 0);
     if (elements(x) !== sizeOf(type.dims))
-      broken("reshape", `[${formatDims(x.dims)}] has ${elements(x)} elements, [${formatDims(type.dims)}] has ${sizeOf(type.dims)}`);
+      broken(
+        "reshape",
+        `[${formatDims(x.dims)}] has ${elements(x)} elements, [${formatDims(type.dims)}] has ${sizeOf(type.dims)}`,
+      );
     return [tensor(x.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [k.reshape(dy(0), k.typeOf(at(ins, 0)).dims)],
@@ -77,9 +93,9 @@ const broadcast: OpDef<{ type: TensorType }> = {
     return [tensor(x.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [k.unbroadcast(dy(0), k.typeOf(at(ins, 0)))],
-  run(_tf, ins, { type }, { onHost }) {
-    const shape = shapeOf(type);
-    return onHost(ins, [type], ([x], [out]) =>
+  run(_tf, ins, _attrs, { onHost, outs }) {
+    const shape = shapeOf(at(outs, 0));
+    return onHost(ins, outs, ([x], [out]) =>
       copy(given(out), natural(shape), given(x), broadcastWalk(at(ins, 0).shape, shape), shape),
     );
   },
@@ -95,10 +111,18 @@ const transpose: OpDef<{ permutation: readonly number[] }> = {
     const x = at(ins, 0);
     if (permutation.length !== rankOf(x) || range(rankOf(x)).some((axis) => !permutation.includes(axis)))
       broken("transpose", `[${permutation}] is not a permutation of the axes of [${formatDims(x.dims)}]`);
-    return [tensor(x.dtype, permutation.map((axis) => dimAt(x, axis)))];
+    return [
+      tensor(
+        x.dtype,
+        permutation.map((axis) => dimAt(x, axis)),
+      ),
+    ];
   },
   vjp: (k, { dy, attrs: { permutation } }) => [
-    k.transpose(dy(0), permutation.map((_, axis) => permutation.indexOf(axis))),
+    k.transpose(
+      dy(0),
+      permutation.map((_, axis) => permutation.indexOf(axis)),
+    ),
   ],
   run(_tf, ins, { permutation }, { onHost, outs }) {
     const strides = rowMajor(at(ins, 0).shape);
@@ -117,14 +141,20 @@ const slice: OpDef<{ starts: readonly number[]; limits: readonly number[] }> = {
     expectArity("slice", ins, 1);
     const x = at(ins, 0);
     if (starts.length !== rankOf(x) || limits.length !== rankOf(x))
-      broken("slice", `starts and limits need ${rankOf(x)} entries, got ${starts.length} and ${limits.length}`);
+      broken(
+        "slice",
+        `starts and limits need ${rankOf(x)} entries, got ${starts.length} and ${limits.length}`,
+      );
     return [
-      tensor(x.dtype, x.dims.map((d, i) => {
-        const [start, limit] = [at(starts, i), at(limits, i)];
-        if (start < 0 || limit > d.size || start >= limit)
-          broken("slice", `[${start}, ${limit}) is not within \`${d.label}=${d.size}\``);
-        return dim(d.label, limit - start);
-      })),
+      tensor(
+        x.dtype,
+        x.dims.map((d, i) => {
+          const [start, limit] = [at(starts, i), at(limits, i)];
+          if (start < 0 || limit > d.size || start >= limit)
+            broken("slice", `[${start}, ${limit}) is not within \`${d.label}=${d.size}\``);
+          return dim(d.label, limit - start);
+        }),
+      ),
     ];
   },
   vjp: (k, { dy, ins, attrs: { starts, limits } }) => [
@@ -152,7 +182,12 @@ const pad: OpDef<{ low: readonly number[]; high: readonly number[] }> = {
     const x = at(ins, 0);
     if (low.length !== rankOf(x) || high.length !== rankOf(x) || [...low, ...high].some((n) => n < 0))
       broken("pad", `low and high need ${rankOf(x)} entries of zero or more, got [${low}] and [${high}]`);
-    return [tensor(x.dtype, x.dims.map((d, i) => dim(d.label, d.size + at(low, i) + at(high, i))))];
+    return [
+      tensor(
+        x.dtype,
+        x.dims.map((d, i) => dim(d.label, d.size + at(low, i) + at(high, i))),
+      ),
+    ];
   },
   vjp: (k, { dy, ins, attrs: { low } }) => [
     k.one("slice", [dy(0)], {
@@ -177,17 +212,30 @@ const concatenate: OpDef<{ axis: number }> = {
   infer(ins, { axis }) {
     if (ins.length === 0) broken("concatenate", "takes one operand or more, got none");
     const first = at(ins, 0);
-    if (axis < 0 || axis >= rankOf(first)) broken("concatenate", `axis ${axis} of [${formatDims(first.dims)}]`);
+    for (const x of ins)
+      if (rankOf(x) !== rankOf(first))
+        broken(
+          "concatenate",
+          `operands differ off the axis: [${formatDims(first.dims)}] and [${formatDims(x.dims)}]`,
+        );
+    if (axis < 0 || axis >= rankOf(first))
+      broken("concatenate", `axis ${axis} of [${formatDims(first.dims)}]`);
     const dims = first.dims.map((d, i) => {
       if (i === axis) {
         const labels = new Set(ins.map((x) => dimAt(x, axis).label));
-        return dim(labels.size === 1 ? d.label : "_", ins.reduce((n, x) => n + dimAt(x, axis).size, 0));
+        return dim(
+          labels.size === 1 ? d.label : "_",
+          ins.reduce((n, x) => n + dimAt(x, axis).size, 0),
+        );
       }
       return ins.reduce((joined, x) => {
         const other = dimAt(x, i);
         const label = joinLabels(joined.label, other.label);
-        if (rankOf(x) !== rankOf(first) || other.size !== joined.size || label === undefined)
-          broken("concatenate", `operands differ off the axis: [${formatDims(first.dims)}] and [${formatDims(x.dims)}]`);
+        if (other.size !== joined.size || label === undefined)
+          broken(
+            "concatenate",
+            `operands differ off the axis: [${formatDims(first.dims)}] and [${formatDims(x.dims)}]`,
+          );
         return dim(label, joined.size);
       }, d);
     });
@@ -219,7 +267,11 @@ const concatenate: OpDef<{ axis: number }> = {
   flops: () => 0,
 };
 
-const reduceInfer = (op: string, ins: readonly TensorType[], axes: readonly number[]): readonly TensorType[] => {
+const reduceInfer = (
+  op: string,
+  ins: readonly TensorType[],
+  axes: readonly number[],
+): readonly TensorType[] => {
   expectArity(op, ins, 1);
   const x = at(ins, 0);
   if (axes.some((axis) => axis < 0 || axis >= rankOf(x)) || new Set(axes).size !== axes.length)
@@ -231,7 +283,13 @@ const reduceInfer = (op: string, ins: readonly TensorType[], axes: readonly numb
 const keptDims = (type: TensorType, axes: readonly number[]) =>
   type.dims.map((d, i) => (axes.includes(i) ? dim(d.label, 1) : d));
 
-function reduce(body: string, start: number, x: Tensor, axes: readonly number[], { onHost, outs }: RunContext): Tensor[] {
+function reduce(
+  body: string,
+  start: number,
+  x: Tensor,
+  axes: readonly number[],
+  { onHost, outs }: RunContext,
+): Tensor[] {
   const type = at(outs, 0);
   const own = rowMajor(shapeOf(type));
   const strides = x.shape.map((_, axis) => (axes.includes(axis) ? 0 : (own.shift() ?? 0)));
@@ -268,11 +326,19 @@ const reduceSum: OpDef<{ axes: readonly number[] }> = {
 
 const reduceMax: OpDef<{ axes: readonly number[] }> = {
   name: "reduce_max",
-  doc: "Largest element over the axes, which disappear; its gradient is not defined here.",
+  doc: "Largest element over the axes, which disappear; equal largest ones share the gradient.",
   attrs: { axes: "ints" },
-  discrete: true,
   infer: (ins, { axes }) => reduceInfer("reduce_max", ins, axes),
-  run: (_tf, ins, { axes }, cx) => reduce("if (a1[p1] > a0[p0]) a0[p0] = a1[p1]", Number.NEGATIVE_INFINITY, at(ins, 0), axes, cx),
+  vjp(k, { dy, ins, outs, attrs: { axes } }) {
+    const x = at(ins, 0);
+    const kept = keptDims(k.typeOf(x), axes);
+    const isLargest = k.compare(x, k.reshape(at(outs, 0), kept), "EQ");
+    const share = k.select(isLargest, k.scalar(1, x), k.scalar(0, x));
+    const count = k.reshape(k.sum(share, axes), kept);
+    return [k.mul(k.div(share, count), k.reshape(dy(0), kept))];
+  },
+  run: (_tf, ins, { axes }, cx) =>
+    reduce("if (a1[p1] > a0[p0]) a0[p0] = a1[p1]", Number.NEGATIVE_INFINITY, at(ins, 0), axes, cx),
   flops: (ins) => elements(at(ins, 0)),
 };
 

@@ -10,7 +10,11 @@ import type { Safetensors } from "./safetensors.ts";
 export type Weights = ReadonlyMap<string, Float32Array>;
 
 /** A Hugging Face tensor in f32. */
-export type NamedArray = { readonly name: string; readonly shape: readonly number[]; readonly data: Float32Array };
+export type NamedArray = {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+};
 
 const product = (factors: readonly Factor[]): number => factors.reduce((n, { size }) => n * size, 1);
 
@@ -39,7 +43,10 @@ function takePart(data: Float32Array, origin: Origin): Float32Array {
   return out;
 }
 
-const fromFactors = ({ each, dims }: Origin): Factor[] => [...(each && each.size !== 1 ? [each] : []), ...dims.flat()];
+const fromFactors = ({ each, dims }: Origin): Factor[] => [
+  ...(each && each.size !== 1 ? [each] : []),
+  ...dims.flat(),
+];
 
 function readParam(param: ParamDecl, origin: Origin, read: (name: string) => Float32Array): Float32Array {
   const parts = namesOf(origin).map((name) => takePart(read(name), origin));
@@ -66,13 +73,21 @@ function originIn(param: ParamDecl, names: ReadonlySet<string>): Origin {
 const isExtra = (name: string): boolean => /^mtp\.|rotary_emb\.inv_freq$/.test(name);
 
 /** Reads every parameter. Missing, unexpected and misshapen tensors are one error naming `path`. */
-export function readHuggingFace(path: string, checkpoint: Safetensors, params: readonly ParamDecl[]): Weights {
+export function readHuggingFace(
+  path: string,
+  checkpoint: Safetensors,
+  params: readonly ParamDecl[],
+): Weights {
   const names = new Set(checkpoint.entries.keys());
   const homes = params.map((param) => ({ param, origin: originIn(param, names) }));
-  const expected = new Map(homes.flatMap(({ origin }) => namesOf(origin).map((name) => [name, { shape: shapeOf(origin) }] as const)));
+  const expected = new Map(
+    homes.flatMap(({ origin }) => namesOf(origin).map((name) => [name, { shape: shapeOf(origin) }] as const)),
+  );
   const found = new Map([...checkpoint.entries].filter(([name]) => expected.has(name) || !isExtra(name)));
   requireNames(path, expected, found);
-  return new Map(homes.map(({ param, origin }) => [param.path, readParam(param, origin, (name) => checkpoint.read(name))]));
+  return new Map(
+    homes.map(({ param, origin }) => [param.path, readParam(param, origin, (name) => checkpoint.read(name))]),
+  );
 }
 
 /** The Hugging Face tensors of a parameter, in the layout the declaration names first. */
@@ -82,5 +97,9 @@ export function toHuggingFace(param: ParamDecl, data: Float32Array): NamedArray[
   const all = rearrange(data, param.dims.flat(), fromFactors(origin));
   const names = namesOf(origin);
   const size = all.length / names.length;
-  return names.map((name, i) => ({ name, shape: shapeOf(origin), data: all.subarray(i * size, (i + 1) * size) }));
+  return names.map((name, i) => ({
+    name,
+    shape: shapeOf(origin),
+    data: all.subarray(i * size, (i + 1) * size),
+  }));
 }

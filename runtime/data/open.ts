@@ -20,7 +20,14 @@ export function openDataset(config: Config, tokenizer: () => Tokenizer, cwd: str
     case "text": {
       const files = values.dataset_path.split(",").filter((path) => path !== "");
       if (files.length === 0)
-        fail({ code: "data-file-missing", message: "dataset_type=text needs dataset_path: files, folders or patterns, separated by commas", at: config.spanOf("dataset_type") }, 2);
+        fail(
+          {
+            code: "data-file-missing",
+            message: "dataset_type=text needs dataset_path: files, folders or patterns, separated by commas",
+            at: config.spanOf("dataset_type"),
+          },
+          2,
+        );
       const options = {
         ...shape,
         files,

@@ -1,4 +1,5 @@
 // What every engine offers: compile a module once, run it many times on buffers.
+import { fail } from "../../compiler/diag.ts";
 import type { Module, TensorType } from "../../compiler/ir/types.ts";
 
 /** Numbers of one tensor, row-major. f32, bf16 and f16 are held as f32 (already on their own grid); bool as 0 and 1. */
@@ -14,8 +15,21 @@ export type Executable = {
 
 export type Engine = {
   readonly name: string;
+  /** Bytes of tensors it can hold at once. */
+  readonly capacity: number;
   compile(module: Module): Executable;
   upload(type: TensorType, data: HostArray): Buffer;
   download(buffer: Buffer): HostArray;
   release(buffer: Buffer): void;
 };
+
+/** Refuses work whose tensors alone cannot be held, before any of them is made. */
+export function requireFit(engine: Engine, bytes: number, what: string): void {
+  const gigabytes = (n: number): string => `${(n / 1e9).toFixed(1)} GB`;
+  if (bytes > engine.capacity)
+    fail({
+      code: "does-not-fit",
+      message: `${what} take ${gigabytes(bytes)}; the engine ${engine.name} holds ${gigabytes(engine.capacity)}`,
+      help: "make the model smaller, or look at it without weights: q3c compile … --emit stats",
+    });
+}

@@ -15,7 +15,8 @@ function fill(init: Init, out: Float32Array, source: Random): void {
       for (let i = 0; i < out.length; i++) out[i] = init.std * source.normal();
       return;
     case "log_uniform":
-      for (let i = 0; i < out.length; i++) out[i] = Math.log(init.low + (init.high - init.low) * source.uniform());
+      for (let i = 0; i < out.length; i++)
+        out[i] = Math.log(init.low + (init.high - init.low) * source.uniform());
       return;
   }
 }

@@ -18,7 +18,8 @@ const cosine = (step: number, steps: number, final: number): number => {
   return a + final * (1 - a);
 };
 
-const linear = (step: number, steps: number, final: number): number => 1 + (final - 1) * (step / Math.max(steps - 1, 1));
+const linear = (step: number, steps: number, final: number): number =>
+  1 + (final - 1) * (step / Math.max(steps - 1, 1));
 
 /** The learning rate at a step counted from 0: linear warm-up, then cosine or warm-up–stable–decay, then 0. */
 export function learningRate(values: ScheduleValues, step: number): number {
@@ -31,5 +32,7 @@ export function learningRate(values: ScheduleValues, step: number): number {
   const decay = Math.trunc(total * values.wsd_decay_steps_fraction);
   const into = step - (total - decay);
   if (into < 0) return peak;
-  return peak * (values.wsd_decay_style === "linear" ? linear(into, decay, final) : cosine(into, decay, final));
+  return (
+    peak * (values.wsd_decay_style === "linear" ? linear(into, decay, final) : cosine(into, decay, final))
+  );
 }

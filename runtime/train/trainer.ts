@@ -44,11 +44,19 @@ function sumProgram(types: readonly TensorType[]): Module {
     invariant(b, "sums pair up");
     return builder.k.add(a, b);
   });
-  return { name: "sum", roles: [...as, ...bs].map(() => "input"), body: { params: [...as, ...bs], nodes: builder.nodes, results } };
+  return {
+    name: "sum",
+    roles: [...as, ...bs].map(() => "input"),
+    body: { params: [...as, ...bs], nodes: builder.nodes, results },
+  };
 }
 
 /** Compiles a configuration's training programs and uploads its weights, with optimiser moments at zero. */
-export function openTrainer(config: Config, engine: Engine, initial: (params: readonly ParamDecl[]) => Weights): Trainer {
+export function openTrainer(
+  config: Config,
+  engine: Engine,
+  initial: (params: readonly ParamDecl[]) => Weights,
+): Trainer {
   const { values } = config;
   const { module, params, metrics } = gradientProgram(config);
   const update = updateProgram(config, params);
@@ -57,7 +65,10 @@ export function openTrainer(config: Config, engine: Engine, initial: (params: re
   const sumStep = engine.compile(sumProgram(params.map((param) => param.value.type)));
   const [tokenType, weightType] = [module.body.params[0]?.type, module.body.params[3]?.type];
   invariant(tokenType && weightType, "the gradient program takes tokens and weights");
-  const positions = Int32Array.from({ length: elements(tokenType) }, (_, i) => i % (tokenType.dims[1]?.size ?? 1));
+  const positions = Int32Array.from(
+    { length: elements(tokenType) },
+    (_, i) => i % (tokenType.dims[1]?.size ?? 1),
+  );
 
   const start = initial(params);
   let weights = params.map(({ path, value: param }) => {
@@ -112,11 +123,13 @@ export function openTrainer(config: Config, engine: Engine, initial: (params: re
   };
 
   const named = (buffers: readonly Buffer[]): Weights =>
-    new Map(params.map(({ path }, i) => {
-      const buffer = buffers[i];
-      invariant(buffer, "one buffer per parameter");
-      return [path, engine.download(buffer) as Float32Array];
-    }));
+    new Map(
+      params.map(({ path }, i) => {
+        const buffer = buffers[i];
+        invariant(buffer, "one buffer per parameter");
+        return [path, engine.download(buffer) as Float32Array];
+      }),
+    );
 
   return {
     params,
@@ -124,8 +137,12 @@ export function openTrainer(config: Config, engine: Engine, initial: (params: re
       const { totalWeights, sums, grads } = differentiateOn(batches);
       const rate = learningRate(values, step);
       const count = step + 1;
-      const scalars = [rate, values.adam_b1 ** count, values.adam_b2 ** count].map((x) => engine.upload(SCALAR, Float32Array.of(x)));
-      const states = params.flatMap((_, i) => [weights[i], grads[i], mu[i], nu[i]].filter((buffer) => buffer !== undefined));
+      const scalars = [rate, values.adam_b1 ** count, values.adam_b2 ** count].map((x) =>
+        engine.upload(SCALAR, Float32Array.of(x)),
+      );
+      const states = params.flatMap((_, i) =>
+        [weights[i], grads[i], mu[i], nu[i]].filter((buffer) => buffer !== undefined),
+      );
       const [norm, ...fresh] = updateStep.run([...scalars, ...states]);
       const gradNorm = scalarOf(norm);
       release([...scalars, ...states, ...(norm ? [norm] : [])]);

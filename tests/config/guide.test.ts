@@ -1,7 +1,6 @@
 // The five command lines of MaxText's Qwen3-Next guide, as printed there.
 
 import { expect, test } from "@jest/globals";
-import { splitFlags } from "../../compiler/config/load.ts";
 import { fixture } from "./fixture.ts";
 
 const commands = {
@@ -103,6 +102,13 @@ function shellWords(command: string): string[] {
     .replace(/\$\{(\w+)\}/g, (_, name: string) => variables[name] ?? "");
   const words: readonly string[] = line.match(/(?:[^\s"]|"[^"]*")+/g) ?? [];
   return words.map((word) => word.replaceAll('"', "")).slice(words.indexOf("-m") + 2);
+}
+
+/** `--flag=value` apart from what the configuration takes. */
+function splitFlags(words: readonly string[]) {
+  const isFlag = (word: string) => word.startsWith("--");
+  const flags = words.filter(isFlag).map((word) => word.slice(2).split("=") as [string, string]);
+  return { flags: Object.fromEntries(flags), overrides: words.filter((word) => !isFlag(word)) };
 }
 
 function parse(name: keyof typeof commands) {

@@ -71,10 +71,16 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
 export type GradientError = { readonly name: string; readonly relative: number; readonly size: number };
 
 /** How far each gradient is from the golden's, compared in the golden's own layout (experts fused). */
-export function gradientErrors(dir: string, params: readonly ParamDecl[], gradients: Weights): GradientError[] {
+export function gradientErrors(
+  dir: string,
+  params: readonly ParamDecl[],
+  gradients: Weights,
+): GradientError[] {
   const golden = openSafetensors(join(dir, "grads.safetensors"));
   const norm = (x: Float32Array) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0));
-  const total = Math.sqrt([...golden.entries.keys()].reduce((sum, name) => sum + norm(golden.read(name)) ** 2, 0));
+  const total = Math.sqrt(
+    [...golden.entries.keys()].reduce((sum, name) => sum + norm(golden.read(name)) ** 2, 0),
+  );
   const errors = params.flatMap((param): GradientError[] => {
     const gradient = gradients.get(param.path)!;
     const origin = param.origins.find((each) => golden.entries.has(namesOf(each)[0]!))!;
@@ -86,13 +92,23 @@ export function gradientErrors(dir: string, params: readonly ParamDecl[], gradie
     }
     const ours = rearrange(gradient, param.dims.flat(), origin.dims.flat());
     const theirs = partOf(expected, origin.dims[0]![0]!.size, origin.part);
-    return [{ name: `${name}#${origin.part?.index ?? 0}`, relative: relativeError(ours, theirs), size: norm(theirs) / total }];
+    return [
+      {
+        name: `${name}#${origin.part?.index ?? 0}`,
+        relative: relativeError(ours, theirs),
+        size: norm(theirs) / total,
+      },
+    ];
   });
   golden.close();
   return errors;
 }
 
-function partOf(data: Float32Array, experts: number, part: { index: number; count: number } | undefined): Float32Array {
+function partOf(
+  data: Float32Array,
+  experts: number,
+  part: { index: number; count: number } | undefined,
+): Float32Array {
   if (!part) return data;
   const inner = data.length / (experts * part.count);
   const pieces = Array.from({ length: experts }, (_, e) => {

@@ -1,14 +1,23 @@
 // Against Hugging Face transformers: logits, hidden states, gradients, training curves, greedy continuation.
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
+import { forwardModel } from "../../compiler/model.ts";
 import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
 import type { Engine } from "../../runtime/engines/engine.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { continueGreedily, openForward } from "../../runtime/forward.ts";
 import { startingWeights } from "../../runtime/starting-weights.ts";
 import { openTrainer } from "../../runtime/train/trainer.ts";
-import { forwardModel } from "../../compiler/model.ts";
-import { batchOf, configOf, goldenDirectories, gradientErrors, readGreedy, readLogits, readTrain, relativeError } from "./golden.ts";
+import {
+  batchOf,
+  configOf,
+  goldenDirectories,
+  gradientErrors,
+  readGreedy,
+  readLogits,
+  readTrain,
+  relativeError,
+} from "./golden.ts";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -18,7 +27,7 @@ beforeAll(async () => {
 const forwardOf = (dir: string, taps: string[] = [], ...overrides: string[]) => {
   const config = configOf(dir, ...overrides);
   const { params } = forwardModel(config);
-  return openForward(config, engine, startingWeights(config, params).weights, taps);
+  return openForward(config, engine, startingWeights(config, params), taps);
 };
 
 describe.each(goldenDirectories())("%s", (dir) => {
@@ -52,7 +61,7 @@ describe.each(goldenDirectories())("%s", (dir) => {
   test("gradients and the training curve", () => {
     const config = configOf(dir);
     const { batches, order, curve } = readTrain(dir);
-    const trainer = openTrainer(config, engine, (params) => startingWeights(config, params).weights);
+    const trainer = openTrainer(config, engine, (params) => startingWeights(config, params));
     const errors = gradientErrors(dir, trainer.params, trainer.gradients([batchOf(batches[0]!)]));
     // A gradient that is zero in exact arithmetic (top-1 routing with normalised weights) has no relative error.
     const counted = errors.filter(({ size }) => size > 1e-7).sort((a, b) => a.relative - b.relative);

@@ -137,6 +137,23 @@ const scan = (length: number, reverse: boolean): Row => [
   reverse ? "from the end" : "",
 ];
 
+/** y = sin(x)·exp(x·k), z = exp(x·k): two results, of which the second is a value kept by name or computed again. */
+const remat = (save: string, offload: string): Row => [
+  "%x: f32[a=2, n=3], %k: f32[n=3]",
+  `%y, %z = remat(%x, %k) {save="${save}", offload="${offload}"} : f32[a=2, n=3], f32[a=2, n=3]
+    (%x: f32[a=2, n=3], %k: f32[n=3]) {
+      %m = multiply(%x, %k) : f32[a=2, n=3]
+      %w = checkpoint_name(%m) {name="w"} : f32[a=2, n=3]
+      %e = exp(%w) : f32[a=2, n=3]
+      %h = checkpoint_name(%e) {name="h"} : f32[a=2, n=3]
+      %s = sine(%x) : f32[a=2, n=3]
+      %y = multiply(%s, %h) : f32[a=2, n=3]
+      return %y, %h
+    }`,
+  {},
+  save,
+];
+
 const rows: readonly Row[] = [
   ...["negate", "exp", "sine", "cosine", "logistic", "silu"].flatMap((op) => unary(op)),
   ...["log", "sqrt", "rsqrt"].flatMap((op) => unary(op, positive)),
@@ -290,6 +307,13 @@ const rows: readonly Row[] = [
   scan(3, true),
   scan(1, false),
 
+  ["%x: f32[a=2, b=3]", '%y = checkpoint_name(%x) {name="query_proj"} : f32[a=2, b=3]'],
+  ["%x: i32[a=2]", '%y = checkpoint_name(%x) {name=""} : i32[a=2]'],
+  ["%x: f32[a=2, b=3]", '%y = device_put(%x) {memory="pinned_host"} : f32[a=2, b=3]'],
+  ["%x: f32[]", '%y = device_put(%x) {memory="device"} : f32[]'],
+  remat("", ""),
+  remat("h", "w"),
+
   ["%x: f32[a=3, n=5]", "%y = softmax(%x) : f32[a=3, n=5]"],
   ["%x: f32[a=2, b=2, n=1]", "%y = softmax(%x) : f32[a=2, b=2, n=1]"],
   ["%x: f32[n=4]", "%y = softmax(%x) : f32[n=4]"],
@@ -343,6 +367,8 @@ const rows: readonly Row[] = [
     "shorter than the kernel",
   ],
   ["%x: f32[b=1, t=4, c=2], %w: f32[width=1, c=2]", "%y = causal_conv1d(%x, %w) : f32[b=1, t=4, c=2]"],
+  ["%x: f32[b=2, c=4]", '%y = segment_sum(%x) {label="d"} : f32[b=2, c=4, d=4]'],
+  ["%x: f32[c=1]", '%y = segment_sum(%x) {label="d"} : f32[c=1, d=1]'],
   solve("b=2, ", 4, 3, false),
   solve("b=2, h=2, ", 3, 1, true),
   solve("", 1, 2, false),

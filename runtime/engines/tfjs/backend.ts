@@ -6,8 +6,11 @@ import "@tensorflow/tfjs-backend-wasm";
 export type BackendName = "wasm" | "cpu";
 
 /** Starts the preferred backend, or the next one; says which and why. */
-export async function startBackend(preferred: BackendName = "wasm"): Promise<{ name: BackendName; why: string }> {
-  if (preferred === "wasm" && (await setBackend("wasm").catch(() => false))) return { name: "wasm", why: "wasm starts" };
+export async function startBackend(
+  preferred: BackendName = "wasm",
+): Promise<{ name: BackendName; why: string }> {
+  if (preferred === "wasm" && (await setBackend("wasm").catch(() => false)))
+    return { name: "wasm", why: "wasm starts" };
   await setBackend("cpu");
   return { name: "cpu", why: preferred === "cpu" ? "asked for" : "wasm does not start here" };
 }

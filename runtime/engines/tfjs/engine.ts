@@ -1,4 +1,5 @@
 // The reference engine: op by op on tfjs. Every op record is a tfjs kernel on the executing backends.
+import { totalmem } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
 import { expand } from "../../../compiler/ir/expand.ts";
 import { dropDead } from "../../../compiler/ir/rewrite.ts";
@@ -17,11 +18,17 @@ type TfjsBuffer = Buffer & { readonly tensor: tf.Tensor };
 
 /** A node with the values whose last use it is: their tensors go when it has run. */
 type Step = { readonly node: Node; readonly lastUses: readonly Value[] };
-type Plan = { readonly block: Block; readonly steps: readonly Step[]; readonly regions: ReadonlyMap<Block, Plan> };
+type Plan = {
+  readonly block: Block;
+  readonly steps: readonly Step[];
+  readonly regions: ReadonlyMap<Block, Plan>;
+};
 
 /** Composites without a kernel are decomposed once, here. */
 const lowered = (block: Block): Block =>
-  dropDead(expand(block, ({ op }) => op.run === undefined && op.scalar === undefined && op.decompose !== undefined));
+  dropDead(
+    expand(block, ({ op }) => op.run === undefined && op.scalar === undefined && op.decompose !== undefined),
+  );
 
 function planOf(block: Block): Plan {
   const kept = new Set<Value>([...block.params, ...block.results]);
@@ -51,7 +58,11 @@ function runScalar({ op, attrs, outs }: Node, ins: readonly tf.Tensor[]): tf.Ten
     const [type] = types;
     if (!out || !type) throw new Error(`internal: ${op.name} has no result`);
     const shape = shapeOf(type);
-    const element = op.scalar?.(ins.map((_, i) => `a${i + 1}[p${i + 1}]`), attrs, type);
+    const element = op.scalar?.(
+      ins.map((_, i) => `a${i + 1}[p${i + 1}]`),
+      attrs,
+      type,
+    );
     const walks = [broadcastWalk(shape, shape), ...ins.map((x) => broadcastWalk(x.shape, shape))];
     walk(`a0[p0] = ${element}`, shape, [out, ...arrays], walks);
   });
@@ -69,11 +80,14 @@ function runNode(node: Node, ins: readonly tf.Tensor[], plan: Plan): tf.Tensor[]
     },
   };
   const call: Call = { node, context };
-  const result: unknown = tf.engine().runKernel(node.op.name, ins as unknown as tf.NamedTensorMap, call as unknown as tf.NamedAttrMap);
+  const result: unknown = tf
+    .engine()
+    .runKernel(node.op.name, ins as unknown as tf.NamedTensorMap, call as unknown as tf.NamedAttrMap);
   const outs = (Array.isArray(result) ? result : [result]) as tf.Tensor[];
   return node.outs.map((out, i) => {
     const made = outs[i];
-    if (!made) throw new Error(`internal: ${node.op.name} gave ${outs.length} results for ${node.outs.length}`);
+    if (!made)
+      throw new Error(`internal: ${node.op.name} gave ${outs.length} results for ${node.outs.length}`);
     return onGrid(out.type, made);
   });
 }
@@ -122,11 +136,16 @@ function registerOps(backendName: BackendName): void {
       kernelFunc: ({ inputs, attrs }) => {
         const { node, context } = attrs as unknown as Call;
         const ins = Object.values(inputs) as tf.Tensor[];
-        return op.run ? tf.tidy(() => op.run?.(tf, ins, node.attrs, context) as tf.Tensor) : runScalar(node, ins);
+        return op.run
+          ? tf.tidy(() => op.run?.(tf, ins, node.attrs, context) as tf.Tensor)
+          : runScalar(node, ins);
       },
     });
   }
 }
+
+// wasm addresses 4 GiB, of which some is the kernels' own; the JavaScript backend has the machine's memory.
+const CAPACITY: Readonly<Record<BackendName, number>> = { wasm: 3.8 * 2 ** 30, cpu: totalmem() };
 
 /** Starts the reference engine on tfjs's wasm backend, or on its JavaScript one. */
 export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<Engine> {
@@ -137,13 +156,16 @@ export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<
   const bufferOf = (type: TensorType, tensor: tf.Tensor): TfjsBuffer => ({ type, tensor });
   return {
     name: `tfjs-${name}`,
+    capacity: CAPACITY[name],
     compile(module: Module): Executable {
       const plan = planOf(lowered(module.body));
       return {
         run(ins) {
           useBackend(name);
           const outs = runPlan(plan, ins.map(tensorIn));
-          return outs.map((tensor, i) => bufferOf(module.body.results[i]?.type ?? { dtype: "f32", dims: [] }, tensor));
+          return outs.map((tensor, i) =>
+            bufferOf(module.body.results[i]?.type ?? { dtype: "f32", dims: [] }, tensor),
+          );
         },
       };
     },

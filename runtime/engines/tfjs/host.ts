@@ -1,6 +1,7 @@
 // Plain loops over a tfjs tensor's numbers. On wasm they run on its heap in place; elsewhere on copies.
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import * as tf from "@tensorflow/tfjs-core";
 import { shapeOf } from "../../../compiler/ir/shape.ts";
 import type { TensorType } from "../../../compiler/ir/types.ts";
 import type { NumberArray } from "../../../compiler/ops/loops.ts";
@@ -20,14 +21,22 @@ export function onHost(
 ): tf.Tensor[] {
   const backend: unknown = tf.backend();
   if (!hasHeap(backend)) {
-    const arrays = outs.map((type) => tf.util.getArrayFromDType(tfDType(type), tf.util.sizeFromShape(shapeOf(type))) as NumberArray);
-    compute(ins.map((x) => x.dataSync() as NumberArray), arrays);
+    const arrays = outs.map(
+      (type) => tf.util.getArrayFromDType(tfDType(type), tf.util.sizeFromShape(shapeOf(type))) as NumberArray,
+    );
+    compute(
+      ins.map((x) => x.dataSync() as NumberArray),
+      arrays,
+    );
     return outs.map((type, i) => tf.tensor(arrays[i] as Float32Array, shapeOf(type), tfDType(type)));
   }
   const infos = outs.map((type) => backend.makeOutput(shapeOf(type), tfDType(type)));
   // Views are taken after every allocation: growing the heap moves it.
   const arrays = infos.map((info) => backend.typedArrayFromHeap(info) as NumberArray);
   for (const array of arrays) array.fill(0);
-  compute(ins.map((x) => backend.typedArrayFromHeap(x) as NumberArray), arrays);
+  compute(
+    ins.map((x) => backend.typedArrayFromHeap(x) as NumberArray),
+    arrays,
+  );
   return infos.map((info) => tf.engine().makeTensorFromTensorInfo(info));
 }

@@ -1,0 +1,11 @@
+// What the runtime offers to programs: engines, forward runs, training, checkpoints and checks.
+export { openSafetensors, writeSafetensors, writeShardedSafetensors } from "./checkpoint/safetensors.ts";
+export { saveHuggingFace } from "./checkpoint/save.ts";
+export type { Engine, Executable } from "./engines/engine.ts";
+export { openEngine } from "./engines/open.ts";
+export { startTfjsEngine } from "./engines/tfjs/engine.ts";
+export { checkLogits } from "./eval/check-logits.ts";
+export { continueGreedily, type Forward, openForward } from "./forward.ts";
+export { startingWeights } from "./starting-weights.ts";
+export { train } from "./train/train.ts";
+export { openTrainer, type Trainer } from "./train/trainer.ts";

@@ -1,0 +1,141 @@
+// The shipped architecture: its parameters are MaxText's, it elaborates at any sizes, and runs to its declared shapes.
+import { expect, test } from "@jest/globals";
+import fc from "fast-check";
+import { expand } from "../../compiler/ir/expand.ts";
+import { parseModule } from "../../compiler/ir/parse.ts";
+import { printModule } from "../../compiler/ir/print.ts";
+import { elements, formatType, shapeOf } from "../../compiler/ir/shape.ts";
+import { verifyModule } from "../../compiler/ir/verify.ts";
+import { difference } from "../support/equal.ts";
+import { archText, elaborated, published, tiny, type Values } from "./fixture.ts";
+
+/** MaxText's unscanned parameters of a Gated DeltaNet layer, a full attention layer, and of every layer. */
+const linear = {
+  "attention.in_proj_qkvz.kernel": [2048, 12288],
+  "attention.in_proj_ba.kernel": [2048, 64],
+  "attention.conv1d.kernel": [4, 1, 8192],
+  "attention.A_log": [32],
+  "attention.dt_bias": [32],
+  "attention.norm.rms_norm.scale": [128],
+  "attention.out_proj.kernel": [4096, 2048],
+};
+const full = {
+  "attention.attention.query.kernel": [2048, 16, 512],
+  "attention.attention.key.kernel": [2048, 2, 256],
+  "attention.attention.value.kernel": [2048, 2, 256],
+  "attention.attention.out.kernel": [4096, 2048],
+  "attention.attention.query_norm.scale": [256],
+  "attention.attention.key_norm.scale": [256],
+};
+const every = {
+  "input_layernorm.scale": [2048],
+  "post_attention_layernorm.scale": [2048],
+  "mlp.routed_experts.gate.kernel": [2048, 512],
+  "mlp.routed_experts.wi_0": [512, 2048, 512],
+  "mlp.routed_experts.wi_1": [512, 2048, 512],
+  "mlp.routed_experts.wo": [512, 512, 2048],
+  "mlp.shared_expert.wi_0.kernel": [2048, 512],
+  "mlp.shared_expert.wi_1.kernel": [2048, 512],
+  "mlp.shared_expert.wo.kernel": [512, 2048],
+  "mlp.shared_expert_gate.kernel": [2048, 1],
+};
+const top = {
+  "token_embedder.embedding": [151936, 2048],
+  "decoder.decoder_norm.scale": [2048],
+  "decoder.logits_dense.kernel": [2048, 151936],
+};
+const wanted: Readonly<Record<string, readonly number[]>> = {
+  ...top,
+  ...Object.fromEntries(
+    Array.from({ length: 48 }, (_, i) =>
+      Object.entries({ ...every, ...(i % 4 === 3 ? full : linear) }).map(([path, shape]) => [
+        `decoder.layers_${i}.${path}`,
+        shape,
+      ]),
+    ).flat(),
+  ),
+};
+
+test("at the published sizes the parameters are MaxText's unscanned ones", () => {
+  const { params, module } = elaborated(archText, published);
+  const found = Object.fromEntries(params.map(({ path, value }) => [path, shapeOf(value.type)]));
+  expect(found).toEqual(wanted);
+  expect(params).toHaveLength(Object.keys(wanted).length);
+  expect(params.reduce((n, { value }) => n + elements(value.type), 0)).toBe(79_674_391_296);
+  expect(module.body.params.slice(2)).toEqual(params.map(({ value }) => value));
+  expect(module.roles.slice(0, 3)).toEqual(["input", "input", "param"]);
+});
+
+test("with tied embeddings there is no head, with dense layers no experts", () => {
+  const paths = (values: Values) =>
+    elaborated(archText, { ...tiny, ...values }).params.map(({ path }) => path);
+  expect(paths({ logits_via_embedding: true })).not.toContain("decoder.logits_dense.kernel");
+  const dense = paths({ mlp_layer_types: ["sparse", "dense", "sparse", "sparse"] });
+  expect(dense).toContain("decoder.layers_1.mlp.wi_0.kernel");
+  expect(dense.filter((path) => path.startsWith("decoder.layers_1.mlp"))).toHaveLength(3);
+});
+
+test("taps follow the logits, one result for each time they are sown", () => {
+  const { module, taps } = elaborated(archText, tiny, "test.arch", ["hidden", "load_balance_loss"]);
+  expect([...taps]).toEqual([
+    ["hidden", 5],
+    ["load_balance_loss", 4],
+  ]);
+  expect(module.body.results.map((x) => formatType(x.type)).slice(0, 2)).toEqual([
+    "f32[batch=1, seq=5, vocab=11]",
+    "bf16[batch=1, seq=5, embed=6]",
+  ]);
+  expect(module.body.results.slice(6).map((x) => formatType(x.type))).toEqual([
+    "f32[]",
+    "f32[]",
+    "f32[]",
+    "f32[]",
+  ]);
+});
+
+test("elaborates, verifies and prints at any sizes, ones among them, composites taken apart too", () => {
+  const size = (max: number) => fc.integer({ min: 1, max });
+  const sizes = fc.record({
+    micro_batch_size_to_train_on: size(2),
+    max_target_length: size(9),
+    vocab_size: size(5),
+    emb_dim: size(4),
+    head_dim: size(4).map((n) => 2 * n),
+    num_kv_heads: size(2),
+    ratio: size(3),
+    gdn_num_key_heads: size(2),
+    gdn_key_head_dim: size(3),
+    gdn_value_head_dim: size(3),
+    gdn_conv_kernel_dim: size(4),
+    gdn_chunk_size: size(4),
+    gated_delta_rule: fc.constantFrom("chunked", "recurrent"),
+    mlp_dim: size(3),
+    num_experts: size(3),
+    moe_mlp_dim: size(3),
+    shared_expert_mlp_dim: size(3),
+    sparse_matmul: fc.boolean(),
+    norm_topk_prob: fc.boolean(),
+    float32_gate_logits: fc.boolean(),
+    logits_via_embedding: fc.boolean(),
+    partial_rotary_factor: fc.constant(1),
+    mlp_layer_types: fc.array(fc.constantFrom("sparse", "dense"), { minLength: 4, maxLength: 4 }),
+  });
+  fc.assert(
+    fc.property(sizes, ({ ratio, ...chosen }) => {
+      const { num_kv_heads, gdn_num_key_heads, num_experts } = chosen;
+      const heads = {
+        num_query_heads: num_kv_heads * ratio,
+        gdn_num_value_heads: gdn_num_key_heads * ratio,
+        num_experts_per_tok: Math.min(2, num_experts),
+      };
+      const { module } = elaborated(archText, { ...tiny, ...chosen, ...heads }, "test.arch", [
+        "load_balance_loss",
+      ]);
+      verifyModule(module);
+      verifyModule({ ...module, body: expand(module.body, ({ op }) => op.decompose !== undefined) });
+      const text = printModule(module);
+      expect(difference(parseModule(text), module)).toBeUndefined();
+    }),
+    { numRuns: 60 },
+  );
+});
