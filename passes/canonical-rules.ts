@@ -42,7 +42,7 @@ const isPlain = (n: number): boolean => Number.isInteger(n) && Math.abs(n) <= 25
 
 const neutral = (op: string, right: number, isCommutative: boolean): Rule => ({
   ops: [op],
-  doc: `${op} with ${right} is nothing.`,
+  doc: `With ${right}: nothing.`,
   apply(node, { constant }) {
     const [a, b] = [operand(node, 0), operand(node, 1)];
     if (constant(b) === right && isSame(node, a)) return a;

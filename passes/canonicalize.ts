@@ -11,6 +11,7 @@ for (const rule of rules) for (const op of rule.ops) rulesOf.set(op, [...(rulesO
 export const canonicalize: Pass = {
   name: "canonicalize",
   doc: "Local rewrites to one way of saying a thing: what does nothing goes, what can be said at once is said at once.",
+  details: rules.map(({ ops, doc }) => `${ops.join(", ")}: ${doc}`),
   run(module, remark) {
     const origin = new Map<Value, Node>();
     const from: Context["from"] = (op, x) => {

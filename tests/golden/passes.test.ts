@@ -1,9 +1,9 @@
-// Pass goldens: `# pass: NAME`, a module, `---- after`, the pass's remarks and the module afterwards, whole.
+// Pass goldens: `# pass: NAME` as `q3c opt --pass` takes it, a module, `---- after`, the pass's remarks and the module afterwards, whole.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
 import { parseModule } from "../../compiler/ir/parse.ts";
 import { printModule } from "../../compiler/ir/print.ts";
-import { passes } from "../../passes/index.ts";
+import { passes, readPass } from "../../passes/index.ts";
 import { runPipeline } from "../../passes/pass.ts";
 import { frozen } from "../passes/support.ts";
 
@@ -16,8 +16,8 @@ test.each(cases)("%s %s", (name, claim) => {
   const file = new URL(`${name}/${claim}.q3`, folder);
   const text = readFileSync(file, "utf8");
   const [before = ""] = text.split("---- after\n");
-  const pass = passes.find((each) => each.name === name)!;
-  expect(before.split("\n")[0]).toBe(`# pass: ${name}`);
+  const pass = readPass(/^# pass: (.*)\n/.exec(before)![1]!);
+  expect(pass.name).toBe(name);
   const remarks: string[] = [];
   const options = { remark: (_pass: unknown, line: string) => void remarks.push(`# remark: ${line}\n`) };
   const module = frozen(parseModule(before, `${claim}.q3`));

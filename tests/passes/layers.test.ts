@@ -11,6 +11,7 @@ import { isLayerScan, stacksOf } from "../../compiler/stacks.ts";
 import { lossProgram } from "../../compiler/training.ts";
 import { forwardPipeline, jointPipeline } from "../../passes/index.ts";
 import { type Pass, runPipeline } from "../../passes/pass.ts";
+import { readPolicy } from "../../passes/remat.ts";
 import { scanLayers } from "../../passes/scan-layers.ts";
 import { unscanLayers } from "../../passes/unscan-layers.ts";
 import { stackWeights, unstackWeights } from "../../runtime/checkpoint/stack.ts";
@@ -211,13 +212,21 @@ describe("a small Qwen3-Next", () => {
     expectSame(module, numbers, [scanLayers], [], { error: 1e-4, floor: 1e-3 });
   });
 
-  test.each([true, false])("values and gradients stay through the pipelines, scan_layers=%s", (isScanned) => {
-    const choices = { scanLayers: isScanned };
-    expectSame(module, numbers, forwardPipeline(choices), jointPipeline(choices), {
-      error: 1e-4,
-      floor: 1e-3,
-    });
-  });
+  test.each([
+    [true, "full"],
+    [true, "minimal"],
+    [false, "full"],
+    [false, "none"],
+  ])(
+    "values and gradients stay through the pipelines, scan_layers=%s remat_policy=%s",
+    (isScanned, policy) => {
+      const choices = { scanLayers: isScanned, remat: readPolicy(policy) };
+      expectSame(module, numbers, forwardPipeline(choices), jointPipeline(choices), {
+        error: 1e-4,
+        floor: 1e-3,
+      });
+    },
+  );
 
   test("as many nodes for three cycles as for two", () => {
     const [two, three] = [8, 12].map((count) => {
