@@ -13,7 +13,8 @@ async function program(module: Module): Promise<Emitted> {
   const { printModule } = await import("../compiler/ir/print.ts");
   const { moduleStats } = await import("../compiler/model.ts");
   const text = printModule(module);
-  return { text, json: { ...moduleStats(module), module: text } };
+  const { parameters, parameterBytes, nodes, flops } = moduleStats(module);
+  return { text, json: { parameters, parameter_bytes: parameterBytes, nodes, flops, module: text } };
 }
 
 async function stats(config: Config): Promise<Emitted> {
@@ -70,6 +71,7 @@ export const compile: Command<typeof flags> = {
   usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats|remat]",
   details: [
     "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations. remat says what each remat_policy keeps of a layer for the backward pass and computes again; custom is as the configuration has it.",
+    "The architecture is models/<decoder_block>.arch, or a file of yours: decoder_block=path/to/my.arch.",
     "The printed program is a language of its own: it parses back to the same program.",
   ],
   flags,
