@@ -103,6 +103,7 @@ export const compile: Command<typeof flags> = {
   usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats|remat]",
   details: [
     "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations. remat says what each remat_policy keeps of a layer for the backward pass and computes again; custom is as the configuration has it.",
+    "The architecture is models/<decoder_block>.arch, or a file of yours: decoder_block=path/to/my.arch.",
     "A program goes through passes (`q3c explain` lists them), chosen by scan_layers and remat_policy. What they say goes to stderr.",
     "The printed program is a language of its own: it parses back to the same program, and `q3c opt` runs passes on it.",
   ],

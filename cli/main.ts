@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { checkLogits } from "./check-logits.ts";
 // The table of commands. Adding one: write its record in a file of its own, name it here.
+import { checkLogits } from "./check-logits.ts";
 import type { Command, Io } from "./command.ts";
 import { compile } from "./compile.ts";
 import { runLine } from "./dispatch.ts";

@@ -85,5 +85,6 @@ export async function throughPasses(
       json: { after: texts.map(({ name, text }) => ({ pass: name, module: text })), remarks },
     };
   const text = printModule(last);
-  return { text, json: { ...moduleStats(last), module: text, remarks } };
+  const { parameters, parameterBytes, nodes, flops } = moduleStats(last);
+  return { text, json: { parameters, parameter_bytes: parameterBytes, nodes, flops, module: text, remarks } };
 }

@@ -1,7 +1,8 @@
 // Configuration → the model's forward program: the `.arch` file elaborated at the configuration's sizes and dtypes.
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
-import { type Elaborated, elaborate } from "./arch/elaborate.ts";
+import type { Elaborated } from "./arch/context.ts";
+import { elaborate } from "./arch/elaborate.ts";
 import { type Architecture, parseArchitecture } from "./arch/syntax.ts";
 import type { Config } from "./config/load.ts";
 import type { ConfigValue } from "./config/value.ts";

@@ -81,7 +81,8 @@ export function findWarnings(
   if (values.get("logits_via_embedding") && values.get("normalize_embedding_logits")) {
     const message = "a config.json cannot say that the logits of a tied head are divided by sqrt(emb_dim)";
     const help = "set normalize_embedding_logits=false for a model that transformers is to open";
-    const at = sides.cli.get("normalize_embedding_logits")?.raw.at ?? sides.cli.get("logits_via_embedding")?.raw.at;
+    const at =
+      sides.cli.get("normalize_embedding_logits")?.raw.at ?? sides.cli.get("logits_via_embedding")?.raw.at;
     warnings.push({ code: "tied-logits", message, at, help });
   }
   const token = sides.cli.get("hf_access_token");

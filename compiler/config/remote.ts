@@ -28,11 +28,19 @@ export function remoteProblem(
   const scheme = remotePath(value);
   if (scheme === undefined) return undefined;
   const message = `\`${name}\` starts with ${scheme}, and q3c reads and writes local files only`;
-  return { code: "remote-path", message, at: spanOf(name), help: "copy or mount it, and give the local path" };
+  return {
+    code: "remote-path",
+    message,
+    at: spanOf(name),
+    help: "copy or mount it, and give the local path",
+  };
 }
 
 /** Refuses a configuration in which one of some path keys is remote, before anything is read or written there. */
-export function requireLocal({ values, spanOf }: Pick<Config, "values" | "spanOf">, ...names: readonly PathKey[]): void {
+export function requireLocal(
+  { values, spanOf }: Pick<Config, "values" | "spanOf">,
+  ...names: readonly PathKey[]
+): void {
   for (const name of names) {
     const problem = remoteProblem(name, values, spanOf);
     if (problem) fail(problem, 2);

@@ -1,6 +1,16 @@
 // YAML text to written values with places. JSON is read the same way, being YAML.
 
-import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseDocument, type YAMLMap, type YAMLSeq } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  parseDocument,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
 import { type Diagnostic, Q3Error, type Source, type Span } from "../diag.ts";
 import { type Raw, type RawEntry, rawText } from "./raw.ts";
 
@@ -128,10 +138,20 @@ export function readYaml(source: Source, options: YamlOptions = {}): YamlText {
     uniqueKeys: false,
     logLevel: "silent",
   });
-  const reading: Reading = { source, base: start, templates, document, problems: [], around: new Set(), left: mostNodes };
+  const reading: Reading = {
+    source,
+    base: start,
+    templates,
+    document,
+    problems: [],
+    around: new Set(),
+    left: mostNodes,
+  };
   const broken = document.errors.map((error) => syntaxProblem(source, start, error.message, error.pos));
   if (broken.length > 0) return { value: undefined, problems: broken.slice(0, 1) };
   const value = document.contents ? readNode(reading, document.contents) : undefined;
   // Of aliases beyond measure the first says it all.
-  return { value, problems: reading.left < 0 ? reading.problems.slice(0, 1) : reading.problems };
+  if (reading.left < 0 && reading.problems.length > 0)
+    return { value: undefined, problems: reading.problems.slice(0, 1) };
+  return { value, problems: reading.problems };
 }

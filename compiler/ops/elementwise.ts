@@ -213,7 +213,7 @@ const select: OpDef = {
 
 const convert: OpDef<{ type: TensorType }> = {
   name: "convert",
-  doc: "The same numbers in another dtype, rounded to nearest even.",
+  doc: "The same numbers in another dtype: floats round to nearest even, integers truncate, bool is whether it is not 0.",
   attrs: { type: "type" },
   infer(ins, { type }) {
     expectArity("convert", ins, 1);
