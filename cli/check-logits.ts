@@ -4,6 +4,7 @@ import type { Config } from "../compiler/config/load.ts";
 import { fail } from "../compiler/diag.ts";
 import type { Command } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
+import { startEngine } from "./engine.ts";
 
 const flags = {
   golden_logits_path: { value: "string", doc: "golden file, JSON Lines (also golden_logits_path=...)" },
@@ -59,7 +60,6 @@ export const checkLogits: Command<typeof flags> = {
     const { path, rest } = goldenPathIn(args, given.golden_logits_path);
     const config = await readConfig(rest, io);
     printWarnings(config, io, given.json, false);
-    const { openEngine } = await import("../runtime/engines/open.ts");
     const { openForward } = await import("../runtime/forward.ts");
     const { startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
     const { checkLogits: check } = await import("../runtime/eval/check-logits.ts");
@@ -68,7 +68,7 @@ export const checkLogits: Command<typeof flags> = {
     const { requireReadable } = await import("../runtime/files.ts");
     const { forwardModel, moduleStats } = await import("../compiler/model.ts");
     const out = given.json ? () => {} : io.out;
-    const engine = await openEngine(config);
+    const engine = await startEngine(config);
     const { module, params } = forwardModel(config);
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");
     requireReadable(path);

@@ -2,6 +2,7 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Command } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
+import { startEngine } from "./engine.ts";
 import { showProgress } from "./progress.ts";
 
 export const run: Command = {
@@ -19,10 +20,9 @@ export const run: Command = {
   async run({ args, flags, io }) {
     const config = await readConfig(args, io);
     printWarnings(config, io, flags.json, true);
-    const { openEngine } = await import("../runtime/engines/open.ts");
     const { train } = await import("../runtime/train/train.ts");
     const { factLines, stepLine } = await import("../runtime/train/report.ts");
-    const engine = await openEngine(config);
+    const engine = await startEngine(config);
     const progress = showProgress(io, { label: "step", elsewhere: "quiet" });
     const print = (kind: string, body: object, lines: readonly string[]): void => {
       if (flags.json) io.out(JSON.stringify({ kind, ...body }));

@@ -139,7 +139,7 @@ export function decomposed(composite: Node): { nodes: readonly Node[]; outs: rea
     composite.outs.map((out) => out.hint),
   );
   const outs = located(composite.loc, () =>
-    composite.op.decompose?.(builder.k, composite.ins, composite.attrs),
+    composite.op.decompose?.(builder.k, composite.ins, composite.attrs, composite.regions),
   );
   if (!outs) throw new Error(`internal: ${composite.op.name} has no decomposition`);
   return { nodes: builder.nodes, outs };

@@ -31,12 +31,13 @@ export function broadcastDims(op: string, a: readonly Dim[], b: readonly Dim[]):
 type Unary = {
   readonly name: string;
   readonly doc: string;
+  readonly costly?: true;
   scalar(x: string): string;
   /** dx from dy, given x and y. */
   pull<T>(k: K<T>, dy: T, x: T, y: T): T;
 };
 
-const unary = ({ name, doc, scalar, pull }: Unary): OpDef => ({
+const unary = ({ name, doc, costly, scalar, pull }: Unary): OpDef => ({
   name,
   doc,
   attrs: {},
@@ -46,6 +47,7 @@ const unary = ({ name, doc, scalar, pull }: Unary): OpDef => ({
   },
   vjp: (k, { dy, ins, outs }) => [pull(k, dy(0), at(ins, 0), at(outs, 0))],
   scalar: (operands) => scalar(at(operands, 0)),
+  ...(costly ? { costly } : {}),
 });
 
 type Binary = {
@@ -76,23 +78,38 @@ const binary = ({ name, doc, scalar, pull }: Binary): OpDef => ({
 
 const unaryOps: readonly OpDef[] = [
   unary({ name: "negate", doc: "-x", scalar: (x) => `-${x}`, pull: (k, dy) => k.neg(dy) }),
-  unary({ name: "exp", doc: "e^x", scalar: (x) => `exp(${x})`, pull: (k, dy, _x, y) => k.mul(dy, y) }),
+  unary({
+    name: "exp",
+    doc: "e^x",
+    costly: true,
+    scalar: (x) => `exp(${x})`,
+    pull: (k, dy, _x, y) => k.mul(dy, y),
+  }),
   unary({
     name: "log",
     doc: "Natural logarithm.",
+    costly: true,
     scalar: (x) => `log(${x})`,
     pull: (k, dy, x) => k.div(dy, x),
   }),
   unary({
     name: "log_plus_one",
     doc: "log(1 + x), exact for small x.",
+    costly: true,
     scalar: (x) => `log1p(${x})`,
     pull: (k, dy, x) => k.div(dy, k.add(x, k.scalar(1, x))),
   }),
-  unary({ name: "sine", doc: "sin x", scalar: (x) => `sin(${x})`, pull: (k, dy, x) => k.mul(dy, k.cos(x)) }),
+  unary({
+    name: "sine",
+    doc: "sin x",
+    costly: true,
+    scalar: (x) => `sin(${x})`,
+    pull: (k, dy, x) => k.mul(dy, k.cos(x)),
+  }),
   unary({
     name: "cosine",
     doc: "cos x",
+    costly: true,
     scalar: (x) => `cos(${x})`,
     pull: (k, dy, x) => k.neg(k.mul(dy, k.sin(x))),
   }),
@@ -111,6 +128,7 @@ const unaryOps: readonly OpDef[] = [
   unary({
     name: "logistic",
     doc: "The sigmoid 1 / (1 + e^-x).",
+    costly: true,
     scalar: (x) => `1 / (1 + exp(-${x}))`,
     pull: (k, dy, _x, y) => k.mul(dy, k.mul(y, k.sub(k.scalar(1, y), y))),
   }),

@@ -3,10 +3,12 @@ import { attentionOps } from "./attention.ts";
 import { deltaRuleOps } from "./delta-rule.ts";
 import { dotGeneral } from "./dot-general.ts";
 import { elementwiseOps } from "./elementwise.ts";
+import { fused } from "./fused.ts";
 import { indexingOps } from "./indexing.ts";
 import { normalizationOps } from "./normalization.ts";
 import type { OpDef } from "./op.ts";
 import { optimizerOps } from "./optimizer.ts";
+import { reduceOps } from "./reduce.ts";
 import { rematOps } from "./remat.ts";
 import { scan } from "./scan.ts";
 import { structuralOps } from "./structural.ts";
@@ -14,10 +16,12 @@ import { structuralOps } from "./structural.ts";
 export const ops: readonly OpDef[] = [
   ...elementwiseOps,
   ...structuralOps,
+  ...reduceOps,
   dotGeneral,
   ...indexingOps,
   scan,
   ...rematOps,
+  fused,
   ...normalizationOps,
   ...attentionOps,
   ...deltaRuleOps,

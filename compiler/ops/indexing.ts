@@ -1,11 +1,21 @@
 // Ops that read or write by index, sort, and count; and the grouped products that dropless MoE is made of.
 import { dim, dimAt, elements, formatDims, range, rankOf, tensor } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
+import type { NumberArray } from "./loops.ts";
 import type { OpDef, Tensor, Tfjs } from "./op.ts";
 import { at, broken, expectArity, expectDims, expectFloats, expectLabel } from "./op.ts";
 
 function expectIndices(op: string, type: TensorType): void {
   if (type.dtype !== "i32") broken(op, `indices are i32, got ${type.dtype}`);
+}
+
+/** out[i] = rows[indices[i]] over rows of `width` elements. */
+function takeRows(rows: NumberArray, indices: NumberArray, out: NumberArray, width: number): void {
+  for (let i = 0; i < indices.length; i++) {
+    const from = (indices[i] as number) * width;
+    if (from < 0 || from >= rows.length) broken("take", `index ${indices[i]} of ${rows.length / width} rows`);
+    out.set(rows.subarray(from, from + width), i * width);
+  }
 }
 
 const take: OpDef = {
@@ -20,24 +30,21 @@ const take: OpDef = {
     return [tensor(x.dtype, [...indices.dims, ...x.dims.slice(1)])];
   },
   vjp: (k, { dy, ins }) => [k.one("scatter_add", [at(ins, 1), dy(0)], { type: k.typeOf(at(ins, 0)) }), null],
-  run: (tf, ins) => tf.gather(at(ins, 0), at(ins, 1) as never, 0),
+  run: (_tf, ins, _attrs, { onHost, outs }) =>
+    onHost(ins, outs, (xs, ys) =>
+      takeRows(at(xs, 0), at(xs, 1), at(ys, 0), at(ins, 0).size / at(at(ins, 0).shape, 0)),
+    ),
   flops: () => 0,
 };
 
-/** rows[indices[i]] += updates[i] over rows of `width` elements. */
-function scatterRows(
-  indices: ArrayLike<number>,
-  updates: Float32Array,
-  rows: number,
-  width: number,
-): Float32Array {
-  const out = new Float32Array(rows * width);
+/** out[indices[i]] += updates[i] over rows of `width` elements; later sums build on rounded ones. */
+function scatterRows(indices: NumberArray, updates: NumberArray, out: NumberArray, width: number): void {
+  out.fill(0);
   for (let i = 0; i < indices.length; i++) {
-    const to = (indices[i] ?? 0) * width;
+    const to = (indices[i] as number) * width;
     const from = i * width;
-    for (let j = 0; j < width; j++) out[to + j] = (out[to + j] ?? 0) + (updates[from + j] ?? 0);
+    for (let j = 0; j < width; j++) out[to + j] = (out[to + j] as number) + (updates[from + j] as number);
   }
-  return out;
 }
 
 const scatterAdd: OpDef<{ type: TensorType }> = {
@@ -61,16 +68,10 @@ const scatterAdd: OpDef<{ type: TensorType }> = {
     return [tensor(updates.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [null, k.take(dy(0), at(ins, 0))],
-  run(tf, ins, { type }) {
-    const rows = dimAt(type, 0).size;
-    const width = elements(type) / rows;
-    const out = scatterRows(at(ins, 0).dataSync(), at(ins, 1).dataSync() as Float32Array, rows, width);
-    return tf.tensor(
-      out,
-      type.dims.map((d) => d.size),
-      "float32",
-    );
-  },
+  run: (_tf, ins, { type }, { onHost, outs }) =>
+    onHost(ins, outs, (xs, ys) =>
+      scatterRows(at(xs, 0), at(xs, 1), at(ys, 0), elements(type) / dimAt(type, 0).size),
+    ),
 };
 
 /** The k largest of each row, larger first, the lower index first among equals. */

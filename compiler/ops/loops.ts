@@ -1,5 +1,5 @@
-// Loops over typed arrays, generated as JavaScript: one per body and depth, so that the engine's inner loops are as
-// plain as hand-written ones. Shapes are walked row-major; a walk says how far each axis moves in an array.
+// Copies between typed arrays by loops generated as JavaScript, one for each depth. Shapes are walked row-major; a walk
+// says how far each axis moves in an array.
 import { at } from "./op.ts";
 
 export type NumberArray = Float32Array | Float64Array | Int32Array | Uint8Array;
@@ -16,16 +16,6 @@ export function rowMajor(shape: readonly number[]): number[] {
     step *= size;
   }
   return strides;
-}
-
-/** The walk over an operand that is broadcast to `shape`: trailing axes meet, size 1 repeats. */
-export function broadcastWalk(own: readonly number[], shape: readonly number[]): Walk {
-  const strides = rowMajor(own);
-  const missing = shape.length - own.length;
-  return {
-    offset: 0,
-    strides: shape.map((_, i) => (i < missing || own[i - missing] === 1 ? 0 : at(strides, i - missing))),
-  };
 }
 
 /** Axes of size one dropped, and neighbours joined that every walk crosses as if they were one. */
@@ -55,55 +45,34 @@ function collapse(
   return { shape: kept, strides };
 }
 
-type Kernel = (
-  arrays: readonly NumberArray[],
+type Copy = (
+  to: NumberArray,
+  from: NumberArray,
   offsets: readonly number[],
   shape: readonly number[],
   strides: readonly (readonly number[])[],
 ) => void;
-const kernels = new Map<string, Kernel>();
 
-const MATH = "const { exp, log, log1p, sqrt, sin, cos, abs, max, min, floor, trunc } = Math;";
-
-/** Nested loops of a depth around a body in which array w is `a<w>` at position `p<w>`. */
-function generate(body: string, count: number, depth: number): Kernel {
-  const names = Array.from({ length: count }, (_, w) => w);
-  const lines = [MATH, ...names.map((w) => `const a${w} = arrays[${w}]; let p${w} = offsets[${w}];`)];
+/** A copy by nested loops of a depth. */
+function generate(depth: number): Copy {
+  const lines = ["let p0 = offsets[0], p1 = offsets[1];"];
   for (let axis = 0; axis < depth; axis++)
     lines.push(
-      `const n${axis} = shape[${axis}];`,
-      ...names.map((w) => `const s${w}_${axis} = strides[${w}][${axis}];`),
+      `const n${axis} = shape[${axis}], s0_${axis} = strides[0][${axis}], s1_${axis} = strides[1][${axis}];`,
     );
   for (let axis = 0; axis < depth; axis++)
     lines.push(`for (let i${axis} = 0; i${axis} < n${axis}; i${axis}++) {`);
-  lines.push(`${body};`);
+  lines.push("to[p0] = from[p1];");
   for (let axis = depth - 1; axis >= 0; axis--) {
-    lines.push(...names.map((w) => `p${w} += s${w}_${axis};`), "}");
-    if (axis > 0) lines.push(...names.map((w) => `p${w} -= n${axis} * s${w}_${axis};`));
+    lines.push(`p0 += s0_${axis}; p1 += s1_${axis};`, "}");
+    if (axis > 0) lines.push(`p0 -= n${axis} * s0_${axis}; p1 -= n${axis} * s1_${axis};`);
   }
-  return new Function("arrays", "offsets", "shape", "strides", lines.join("\n")) as Kernel;
+  return new Function("to", "from", "offsets", "shape", "strides", lines.join("\n")) as Copy;
 }
 
-/** Runs a body at every index of a shape; array w is `a<w>` at `p<w>`. */
-export function walk(
-  body: string,
-  shape: readonly number[],
-  arrays: readonly NumberArray[],
-  walks: readonly Walk[],
-): void {
-  const collapsed = collapse(shape, walks);
-  const key = `${arrays.length}:${collapsed.shape.length}:${body}`;
-  const kernel = kernels.get(key) ?? generate(body, arrays.length, collapsed.shape.length);
-  kernels.set(key, kernel);
-  kernel(
-    arrays,
-    walks.map(({ offset }) => offset),
-    collapsed.shape,
-    collapsed.strides,
-  );
-}
+const copies: Copy[] = [];
 
-/** Copies elements between two walks. */
+/** Copies elements between two walks over a shape. */
 export function copy(
   to: NumberArray,
   toWalk: Walk,
@@ -111,19 +80,9 @@ export function copy(
   fromWalk: Walk,
   shape: readonly number[],
 ): void {
-  walk("a0[p0] = a1[p1]", shape, [to, from], [toWalk, fromWalk]);
-}
-
-/** Sums, in double precision, of x over the axes whose stride in `outWalk` is 0. */
-export function accumulate(
-  body: string,
-  start: number,
-  x: NumberArray,
-  shape: readonly number[],
-  outWalk: Walk,
-  outSize: number,
-): Float64Array {
-  const sums = new Float64Array(outSize).fill(start);
-  walk(body, shape, [sums, x], [outWalk, { offset: 0, strides: rowMajor(shape) }]);
-  return sums;
+  const collapsed = collapse(shape, [toWalk, fromWalk]);
+  const depth = collapsed.shape.length;
+  const run = copies[depth] ?? generate(depth);
+  copies[depth] = run;
+  run(to, from, [toWalk.offset, fromWalk.offset], collapsed.shape, collapsed.strides);
 }

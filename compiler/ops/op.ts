@@ -64,8 +64,7 @@ export type VjpContext<T, A> = {
 export type RunContext = {
   readonly outs: readonly TensorType[];
   readonly regions: readonly Block[];
-  runBlock(block: Block, ins: readonly Tensor[]): Tensor[];
-  /** Runs plain loops over the operands' numbers into fresh zeroed results. */
+  /** Runs plain loops over the operands' numbers into fresh results that hold anything. */
   onHost(
     ins: readonly Tensor[],
     outs: readonly TensorType[],
@@ -81,6 +80,43 @@ export type NodePart<A> = {
   readonly regions: readonly Block[];
 };
 
+/**
+ * What an op that runs regions needs, over real tensors when an engine runs it and over sizes alone when its memory is
+ * planned: both see every tensor come and go at the same points.
+ */
+export type RegionMachine<T> = {
+  /** A result of the node, to be written piece by piece. */
+  fresh(type: TensorType): T;
+  /** A copy of x at one index of axis 0. */
+  slice(x: T, index: number, type: TensorType): T;
+  write(into: T, index: number, piece: T): void;
+  /** Another hold on the same memory. */
+  share(x: T): T;
+  drop(x: T): void;
+  /** Runs a region. Operands that are `given` away go when the region has read them for the last time. */
+  run(block: Block, ins: readonly T[], given: readonly boolean[]): T[];
+};
+
+/** Where the elements of a result come from, for an op that only moves its operand's elements. */
+export type Move =
+  /** In the operand's row-major order, under other dims. */
+  | { readonly kind: "reshape" }
+  /** Repeated along new leading dims and dims of size 1. */
+  | { readonly kind: "stretch" }
+  /** Result axis i is operand axis `permutation[i]`. */
+  | { readonly kind: "permute"; readonly permutation: readonly number[] }
+  /** The box that begins at `starts`. */
+  | { readonly kind: "window"; readonly starts: readonly number[] };
+
+/** How an op folds its operand over axes, which disappear; what is folded so far is kept in double precision. */
+export type Fold = {
+  readonly axes: readonly number[];
+  /** What is folded so far at the start, in the words of `scalar`. */
+  readonly start: string;
+  /** A statement that takes the element x into `so far`, in the words of `scalar`. */
+  step(soFar: string, x: string): string;
+};
+
 export type OpDef<A extends Attrs = Attrs> = {
   readonly name: string;
   /** One sentence; `q3c explain` prints it. */
@@ -93,12 +129,27 @@ export type OpDef<A extends Attrs = Attrs> = {
   /** Cotangents of the inputs, `null` where there is none. Absent: differentiate the decomposition. */
   vjp?<T>(k: K<T>, cx: VjpContext<T, A>): readonly (T | null)[];
   /** The op in simpler ops. An op without `run` must have one. */
-  decompose?<T>(k: K<T>, ins: readonly T[], attrs: A): readonly T[];
+  decompose?<T>(k: K<T>, ins: readonly T[], attrs: A, regions: readonly Block[]): readonly T[];
   /**
    * One element of the result as an expression over one element of each operand, in the words common to JavaScript's
-   * Math and C's math.h. An op that has it is elementwise and needs no `run`.
+   * Math and C's math.h. An op that has it is elementwise. One that has it, `moves`, `folds` or `line` needs no `run`.
    */
   scalar?(operands: readonly string[], attrs: A, out: TensorType): string;
+  /** Its `scalar` calls a function: no element is worth computing twice. */
+  readonly costly?: true;
+  /** It only moves elements: a fused loop reads them where they are. */
+  moves?(attrs: A): Move;
+  /** It folds axes: a fused loop does it on the way. */
+  folds?(attrs: A): Fold;
+  /** It depends on nothing but the index along one axis: a fused loop reads its values there. */
+  line?(attrs: A): { readonly axis: number; readonly values: Int32Array };
+  /** Runs its regions, or only passes its operand on; an op that has it needs no `run`. */
+  control?<T>(
+    machine: RegionMachine<T>,
+    ins: readonly T[],
+    attrs: A,
+    regions: readonly Block[],
+  ): readonly T[];
   /** The numeric meaning on tfjs tensors. */
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
   /** Work done, when it is not one flop per element written. */

@@ -17,7 +17,7 @@ const checkpointName: OpDef<{ name: string }> = {
     return [at(ins, 0)];
   },
   vjp: (_k, { dy }) => [dy(0)],
-  run: (tf, ins) => tf.clone(at(ins, 0)),
+  control: (machine, ins) => [machine.share(at(ins, 0))],
   flops: () => 0,
   tag: ({ name }) => name,
 };
@@ -35,7 +35,7 @@ const devicePut: OpDef<{ memory: string }> = {
     return [at(ins, 0)];
   },
   vjp: (_k, { dy }) => [dy(0)],
-  run: (tf, ins) => tf.clone(at(ins, 0)),
+  control: (machine, ins) => [machine.share(at(ins, 0))],
   flops: () => 0,
 };
 
@@ -95,7 +95,12 @@ const remat: OpDef<RematAttrs> = {
     return { ins: params, outs: kept, attrs, regions: [region] };
   },
   vjp: rematVjp,
-  run: (_tf, ins, _attrs, { regions, runBlock }) => runBlock(at(regions, 0), ins),
+  control: (machine, ins, _attrs, regions) =>
+    machine.run(
+      at(regions, 0),
+      ins,
+      ins.map(() => false),
+    ),
   flops: () => 0,
 };
 

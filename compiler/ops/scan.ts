@@ -3,7 +3,7 @@ import { isFloat } from "../dtype.ts";
 import { dim, dimAt, formatType, range, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { Binding, NodePart, OpDef, Tensor, Tfjs, VjpContext } from "./op.ts";
+import type { Binding, NodePart, OpDef, RegionMachine, VjpContext } from "./op.ts";
 import { at, broken, expectLabel } from "./op.ts";
 import { narrowed } from "./region.ts";
 
@@ -62,24 +62,31 @@ function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[
   return floating.map((isFloating) => (isFloating ? (gradients.shift() ?? null) : null));
 }
 
-function runScan(
-  tf: Tfjs,
-  body: Block,
-  ins: readonly Tensor[],
+/** Step by step: slices and carries go as the region reads them, what a step yields goes into the stacked results. */
+function runSteps<T>(
+  machine: RegionMachine<T>,
+  ins: readonly T[],
   attrs: ScanAttrs,
-  step: (ins: readonly Tensor[]) => Tensor[],
-): { carries: Tensor[]; ys: Tensor[][] } {
+  body: Block,
+): readonly T[] {
   const constsAt = attrs.carries + attrs.xs;
-  let carries = ins.slice(0, attrs.carries);
-  const xs = ins.slice(attrs.carries, constsAt).map((x) => tf.unstack(x, 0));
-  const ys: Tensor[][] = body.results.slice(attrs.carries).map(() => []);
+  const [xs, consts] = [ins.slice(attrs.carries, constsAt), ins.slice(constsAt)];
+  const ys = body.results
+    .slice(attrs.carries)
+    .map(({ type }) => machine.fresh(stacked(type, attrs.length, attrs.label)));
+  let carries: readonly T[] = ins.slice(0, attrs.carries).map((x) => machine.share(x));
+  const given = body.params.map((_, i) => i < constsAt);
   for (let i = 0; i < attrs.length; i++) {
     const index = attrs.reverse ? attrs.length - 1 - i : i;
-    const outs = step([...carries, ...xs.map((x) => at(x, index)), ...ins.slice(constsAt)]);
+    const step = xs.map((x, j) => machine.slice(x, index, at(body.params, attrs.carries + j).type));
+    const outs = machine.run(body, [...carries, ...step, ...consts], given);
     carries = outs.slice(0, attrs.carries);
-    for (const [j, y] of outs.slice(attrs.carries).entries()) at(ys, j)[index] = y;
+    for (const [j, y] of outs.slice(attrs.carries).entries()) {
+      machine.write(at(ys, j), index, y);
+      machine.drop(y);
+    }
   }
-  return { carries, ys };
+  return [...carries, ...ys];
 }
 
 /** Equal but for the dims' names. */
@@ -162,10 +169,6 @@ export const scan: OpDef<ScanAttrs> = {
   bindingOf,
   vjp: scanVjp,
   prune: pruneScan,
-  run(tf, ins, attrs, { regions, runBlock }) {
-    const body = at(regions, 0);
-    const { carries, ys } = runScan(tf, body, ins, attrs, (args) => runBlock(body, args));
-    return [...carries.map((x) => tf.clone(x)), ...ys.map((steps) => tf.stack(steps, 0))];
-  },
+  control: (machine, ins, attrs, regions) => runSteps(machine, ins, attrs, at(regions, 0)),
   flops: () => 0,
 };

@@ -1,4 +1,5 @@
 // Ops that make constants or move elements without arithmetic.
+import { isFloat } from "../dtype.ts";
 import {
   dim,
   dimAt,
@@ -10,12 +11,11 @@ import {
   shapeOf,
   sizeOf,
   tensor,
-  without,
 } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
 import { broadcastDims } from "./elementwise.ts";
-import { accumulate, broadcastWalk, copy, type NumberArray, rowMajor, type Walk } from "./loops.ts";
-import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
+import { copy, type NumberArray, rowMajor, type Walk } from "./loops.ts";
+import type { OpDef } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
 
 /** A result or operand that is always there: the op's arity says so. */
@@ -24,10 +24,14 @@ const natural = (shape: readonly number[]): Walk => ({ offset: 0, strides: rowMa
 const dotProduct = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, x, i) => sum + x * at(b, i), 0);
 
-const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
-  type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
-
-const fill = (tf: Tfjs, type: TensorType, value: number) => tf.fill(shapeOf(type), value, tfDType(type));
+/** A number in the words common to JavaScript and C. */
+function literal(value: number, { dtype }: TensorType): string {
+  if (Number.isNaN(value)) return "NAN";
+  if (!Number.isFinite(value)) return value > 0 ? "INFINITY" : "(-INFINITY)";
+  const digits = String(Math.abs(value));
+  const text = isFloat(dtype) && !/[.e]/.test(digits) ? `${digits}.0` : digits;
+  return value < 0 || Object.is(value, -0) ? `(-${text})` : text;
+}
 
 const constant: OpDef<{ value: number; type: TensorType }> = {
   name: "constant",
@@ -38,7 +42,7 @@ const constant: OpDef<{ value: number; type: TensorType }> = {
     expectArity("constant", ins, 0);
     return [type];
   },
-  run: (tf, _ins, { value, type }) => fill(tf, type, value),
+  scalar: (_operands, { value }, out) => literal(value, out),
   flops: () => 0,
 };
 
@@ -52,12 +56,7 @@ const iota: OpDef<{ axis: number; type: TensorType }> = {
     if (axis < 0 || axis >= rankOf(type)) broken("iota", `axis ${axis} of a rank-${rankOf(type)} result`);
     return [type];
   },
-  run(_tf, _ins, { axis, type }, { onHost }) {
-    const shape = shapeOf(type);
-    const line = Int32Array.from(range(dimAt(type, axis).size));
-    const along = { offset: 0, strides: shape.map((_, i) => (i === axis ? 1 : 0)) };
-    return onHost([], [type], (_, [out]) => copy(given(out), natural(shape), line, along, shape));
-  },
+  line: ({ axis, type }) => ({ axis, values: Int32Array.from(range(dimAt(type, axis).size)) }),
   flops: () => 0,
 };
 
@@ -76,6 +75,7 @@ const reshape: OpDef<{ type: TensorType }> = {
     return [tensor(x.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [k.reshape(dy(0), k.typeOf(at(ins, 0)).dims)],
+  moves: () => ({ kind: "reshape" }),
   run: (tf, ins, { type }) => tf.reshape(at(ins, 0), shapeOf(type)),
   flops: () => 0,
 };
@@ -93,12 +93,7 @@ const broadcast: OpDef<{ type: TensorType }> = {
     return [tensor(x.dtype, type.dims)];
   },
   vjp: (k, { dy, ins }) => [k.unbroadcast(dy(0), k.typeOf(at(ins, 0)))],
-  run(_tf, ins, _attrs, { onHost, outs }) {
-    const shape = shapeOf(at(outs, 0));
-    return onHost(ins, outs, ([x], [out]) =>
-      copy(given(out), natural(shape), given(x), broadcastWalk(at(ins, 0).shape, shape), shape),
-    );
-  },
+  moves: () => ({ kind: "stretch" }),
   flops: () => 0,
 };
 
@@ -124,12 +119,7 @@ const transpose: OpDef<{ permutation: readonly number[] }> = {
       permutation.map((_, axis) => permutation.indexOf(axis)),
     ),
   ],
-  run(_tf, ins, { permutation }, { onHost, outs }) {
-    const strides = rowMajor(at(ins, 0).shape);
-    const shape = shapeOf(at(outs, 0));
-    const from = { offset: 0, strides: permutation.map((axis) => at(strides, axis)) };
-    return onHost(ins, outs, ([x], [out]) => copy(given(out), natural(shape), given(x), from, shape));
-  },
+  moves: ({ permutation }) => ({ kind: "permute", permutation }),
   flops: () => 0,
 };
 
@@ -163,13 +153,7 @@ const slice: OpDef<{ starts: readonly number[]; limits: readonly number[] }> = {
       high: k.dimsOf(at(ins, 0)).map((d, i) => d.size - at(limits, i)),
     }),
   ],
-  run(_tf, ins, { starts }, { onHost, outs }) {
-    const strides = rowMajor(at(ins, 0).shape);
-    const shape = shapeOf(at(outs, 0));
-    return onHost(ins, outs, ([x], [out]) =>
-      copy(given(out), natural(shape), given(x), { offset: dotProduct(starts, strides), strides }, shape),
-    );
-  },
+  moves: ({ starts }) => ({ kind: "window", starts }),
   flops: () => 0,
 };
 
@@ -198,9 +182,10 @@ const pad: OpDef<{ low: readonly number[]; high: readonly number[] }> = {
   run(_tf, ins, { low }, { onHost, outs }) {
     const shape = at(ins, 0).shape;
     const strides = rowMajor(shapeOf(at(outs, 0)));
-    return onHost(ins, outs, ([x], [out]) =>
-      copy(given(out), { offset: dotProduct(low, strides), strides }, given(x), natural(shape), shape),
-    );
+    return onHost(ins, outs, ([x], [out]) => {
+      given(out).fill(0);
+      copy(given(out), { offset: dotProduct(low, strides), strides }, given(x), natural(shape), shape);
+    });
   },
   flops: () => 0,
 };
@@ -267,99 +252,6 @@ const concatenate: OpDef<{ axis: number }> = {
   flops: () => 0,
 };
 
-const reduceInfer = (
-  op: string,
-  ins: readonly TensorType[],
-  axes: readonly number[],
-): readonly TensorType[] => {
-  expectArity(op, ins, 1);
-  const x = at(ins, 0);
-  if (axes.some((axis) => axis < 0 || axis >= rankOf(x)) || new Set(axes).size !== axes.length)
-    broken(op, `axes [${axes}] of [${formatDims(x.dims)}]`);
-  return [tensor(x.dtype, without(x.dims, axes))];
-};
-
-/** The dims of x with the reduced axes kept at size 1. */
-const keptDims = (type: TensorType, axes: readonly number[]) =>
-  type.dims.map((d, i) => (axes.includes(i) ? dim(d.label, 1) : d));
-
-function reduce(
-  body: string,
-  start: number,
-  x: Tensor,
-  axes: readonly number[],
-  { onHost, outs }: RunContext,
-): Tensor[] {
-  const type = at(outs, 0);
-  const own = rowMajor(shapeOf(type));
-  const strides = x.shape.map((_, axis) => (axes.includes(axis) ? 0 : (own.shift() ?? 0)));
-  return onHost([x], outs, ([from], [out]) => {
-    given(out).set(accumulate(body, start, given(from), x.shape, { offset: 0, strides }, elements(type)));
-  });
-}
-
-/** Running sums along an axis of the given length and stride. */
-function runningSums(x: NumberArray, out: NumberArray, length: number, step: number, reverse: boolean): void {
-  for (let block = 0; block < x.length; block += length * step)
-    for (let inner = 0; inner < step; inner++) {
-      let sum = 0;
-      for (let i = 0; i < length; i++) {
-        const position = block + inner + (reverse ? length - 1 - i : i) * step;
-        sum += x[position] ?? 0;
-        out[position] = sum;
-      }
-    }
-}
-
-const reduceSum: OpDef<{ axes: readonly number[] }> = {
-  name: "reduce_sum",
-  doc: "Sum over the axes, which disappear.",
-  attrs: { axes: "ints" },
-  infer: (ins, { axes }) => reduceInfer("reduce_sum", ins, axes),
-  vjp(k, { dy, ins, attrs: { axes } }) {
-    const type = k.typeOf(at(ins, 0));
-    return [k.broadcast(k.reshape(dy(0), keptDims(type, axes)), type.dims)];
-  },
-  run: (_tf, ins, { axes }, cx) => reduce("a0[p0] += a1[p1]", 0, at(ins, 0), axes, cx),
-  flops: (ins) => elements(at(ins, 0)),
-};
-
-const reduceMax: OpDef<{ axes: readonly number[] }> = {
-  name: "reduce_max",
-  doc: "Largest element over the axes, which disappear; equal largest ones share the gradient.",
-  attrs: { axes: "ints" },
-  infer: (ins, { axes }) => reduceInfer("reduce_max", ins, axes),
-  vjp(k, { dy, ins, outs, attrs: { axes } }) {
-    const x = at(ins, 0);
-    const kept = keptDims(k.typeOf(x), axes);
-    const isLargest = k.compare(x, k.reshape(at(outs, 0), kept), "EQ");
-    const share = k.select(isLargest, k.scalar(1, x), k.scalar(0, x));
-    const count = k.reshape(k.sum(share, axes), kept);
-    return [k.mul(k.div(share, count), k.reshape(dy(0), kept))];
-  },
-  run: (_tf, ins, { axes }, cx) =>
-    reduce("if (a1[p1] > a0[p0]) a0[p0] = a1[p1]", Number.NEGATIVE_INFINITY, at(ins, 0), axes, cx),
-  flops: (ins) => elements(at(ins, 0)),
-};
-
-const cumsum: OpDef<{ axis: number; reverse: boolean }> = {
-  name: "cumsum",
-  doc: "Running sum along the axis, from the end when reverse.",
-  attrs: { axis: "int", reverse: "bool" },
-  infer(ins, { axis }) {
-    expectArity("cumsum", ins, 1);
-    const x = at(ins, 0);
-    if (axis < 0 || axis >= rankOf(x)) broken("cumsum", `axis ${axis} of [${formatDims(x.dims)}]`);
-    return [x];
-  },
-  vjp: (k, { dy, attrs: { axis, reverse } }) => [k.cumsum(dy(0), axis, !reverse)],
-  run(_tf, ins, { axis, reverse }, { onHost, outs }) {
-    const { shape } = at(ins, 0);
-    const [length, step] = [at(shape, axis), at(rowMajor(shape), axis)];
-    return onHost(ins, outs, ([x], [out]) => runningSums(given(x), given(out), length, step, reverse));
-  },
-};
-
 export const structuralOps: readonly OpDef[] = [
   constant,
   iota,
@@ -369,7 +261,4 @@ export const structuralOps: readonly OpDef[] = [
   slice,
   pad,
   concatenate,
-  reduceSum,
-  reduceMax,
-  cumsum,
 ];

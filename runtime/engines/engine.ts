@@ -9,15 +9,24 @@ export type HostArray = Float32Array | Int32Array | Uint8Array;
 export type Buffer = { readonly type: TensorType };
 
 export type Executable = {
-  /** One buffer per parameter in, one per result out; inputs stay the caller's. */
+  /** One buffer per parameter in, one per result out; inputs stay the caller's, but for those it donates. */
   run(ins: readonly Buffer[]): Buffer[];
+  /** The most bytes that tensors held at once in the last run, between two nodes. */
+  readonly peakBytes: number;
+};
+
+export type CompileOptions = {
+  /** Positions of parameters whose buffers a run takes over: they go when they are read for the last time. */
+  readonly donated?: readonly number[];
 };
 
 export type Engine = {
   readonly name: string;
   /** Bytes of tensors it can hold at once. */
   readonly capacity: number;
-  compile(module: Module): Executable;
+  compile(module: Module, options?: CompileOptions): Executable;
+  /** What a tensor takes with this engine. */
+  bytesOf(type: TensorType): number;
   upload(type: TensorType, data: HostArray): Buffer;
   download(buffer: Buffer): HostArray;
   release(buffer: Buffer): void;
@@ -33,3 +42,9 @@ export function requireFit(engine: Engine, bytes: number, what: string): void {
       help: "make the model smaller, or look at it without weights: q3c compile … --emit stats",
     });
 }
+
+/** The engine with every module going through `optimize` before it is compiled. */
+export const optimizing = (engine: Engine, optimize: (module: Module) => Module): Engine => ({
+  ...engine,
+  compile: (module, options) => engine.compile(optimize(module), options),
+});

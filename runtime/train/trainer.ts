@@ -32,6 +32,8 @@ export type Trainer = {
 };
 
 const SCALAR = tensor("f32", []);
+// The rate, b1^t and b2^t come before the states in the update program.
+const SCALARS = 3;
 // Keeps a batch without targets from dividing by zero (MaxText EPS).
 const EPS = 1e-8;
 
@@ -61,7 +63,9 @@ export function openTrainer(
   const { module, params, metrics } = gradientProgram(config);
   const update = updateProgram(config, params);
   const gradientStep = engine.compile(module);
-  const updateStep = engine.compile(update);
+  // The update takes parameters, gradients and moments over and gives their successors.
+  const donated = update.body.params.map((_, i) => i).slice(SCALARS);
+  const updateStep = engine.compile(update, { donated });
   const sumStep = engine.compile(sumProgram(params.map((param) => param.value.type)));
   const [tokenType, weightType] = [module.body.params[0]?.type, module.body.params[3]?.type];
   invariant(tokenType && weightType, "the gradient program takes tokens and weights");
@@ -78,7 +82,7 @@ export function openTrainer(
   });
   const zeros = (index: number): Buffer[] =>
     params.map((_, i) => {
-      const type = update.body.params[3 + 4 * i + index]?.type;
+      const type = update.body.params[SCALARS + 4 * i + index]?.type;
       invariant(type, "a moment for every parameter");
       return engine.upload(type, new Float32Array(elements(type)));
     });
@@ -145,7 +149,7 @@ export function openTrainer(
       );
       const [norm, ...fresh] = updateStep.run([...scalars, ...states]);
       const gradNorm = scalarOf(norm);
-      release([...scalars, ...states, ...(norm ? [norm] : [])]);
+      release([...scalars, ...(norm ? [norm] : [])]);
       const pick = (offset: number): Buffer[] => fresh.filter((_, i) => i % 3 === offset);
       [weights, mu, nu] = [pick(0), pick(1), pick(2)];
       step = count;

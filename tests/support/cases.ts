@@ -154,6 +154,73 @@ const remat = (save: string, offload: string): Row => [
   save,
 ];
 
+/** A norm with its scale, softmax over sums, a transpose and a sum of columns: several phases and spaces in one nest. */
+const fused: readonly Row[] = [
+  [
+    "%x: f32[b=2, t=3, n=4], %w: f32[n=4]",
+    `%y, %r = fused(%x, %w) : f32[b=2, t=3, n=4], f32[b=2, t=3, _=1]
+    (%x: f32[b=2, t=3, n=4], %w: f32[n=4]) {
+      %q = multiply(%x, %x) : f32[b=2, t=3, n=4]
+      %s = reduce_sum(%q) {axes=[2]} : f32[b=2, t=3]
+      %k = reshape(%s) : f32[b=2, t=3, _=1]
+      %e = constant() {value=0.5} : f32[]
+      %a = add(%k, %e) : f32[b=2, t=3, _=1]
+      %r = rsqrt(%a) : f32[b=2, t=3, _=1]
+      %n = multiply(%x, %r) : f32[b=2, t=3, n=4]
+      %y = multiply(%n, %w) : f32[b=2, t=3, n=4]
+      return %y, %r
+    }`,
+    {},
+    "norm",
+  ],
+  [
+    "%x: f32[t=3, h=2, n=4], %z: f32[h=2, n=4, t=3]",
+    `%y, %s, %d = fused(%x, %z) : f32[t=3, _=8], f32[_=8], f32[]
+    (%x: f32[t=3, h=2, n=4], %z: f32[h=2, n=4, t=3]) {
+      %g = logistic(%z) : f32[h=2, n=4, t=3]
+      %u = transpose(%g) {permutation=[2, 0, 1]} : f32[t=3, h=2, n=4]
+      %m = multiply(%x, %u) : f32[t=3, h=2, n=4]
+      %y = reshape(%m) : f32[t=3, _=8]
+      %e = exp(%y) : f32[t=3, _=8]
+      %s = reduce_sum(%e) {axes=[0]} : f32[_=8]
+      %d = reduce_sum(%m) {axes=[0, 1, 2]} : f32[]
+      return %y, %s, %d
+    }`,
+    {},
+    "sums of columns and of all",
+  ],
+  [
+    "%x: f32[a=5, n=4]",
+    `%y, %t = fused(%x) : f32[a=2, n=4], f32[n=4, a=2]
+    (%x: f32[a=5, n=4]) {
+      %w = slice(%x) {starts=[2, 0], limits=[4, 4]} : f32[a=2, n=4]
+      %v = slice(%x) {starts=[1, 0], limits=[3, 4]} : f32[a=2, n=4]
+      %d = multiply(%w, %v) : f32[a=2, n=4]
+      %e = exp(%d) : f32[a=2, n=4]
+      %s = reduce_sum(%e) {axes=[1]} : f32[a=2]
+      %k = reshape(%s) : f32[a=2, _=1]
+      %y = divide(%e, %k) : f32[a=2, n=4]
+      %t = transpose(%y) {permutation=[1, 0]} : f32[n=4, a=2]
+      return %y, %t
+    }`,
+    {},
+    "slices and a row kept",
+  ],
+  [
+    "%i: i32[m=3, n=1]",
+    `%y = fused(%i) : i32[m=3, n=4]
+    (%i: i32[m=3, n=1]) {
+      %j = iota() {axis=1} : i32[m=3, n=4]
+      %c = constant() {value=-7} : i32[]
+      %p = multiply(%i, %c) : i32[m=3, n=1]
+      %y = add(%p, %j) : i32[m=3, n=4]
+      return %y
+    }`,
+    { i: within(-9, 9) },
+    "integers",
+  ],
+];
+
 const rows: readonly Row[] = [
   ...["negate", "exp", "sine", "cosine", "logistic", "silu"].flatMap((op) => unary(op)),
   ...["log", "sqrt", "rsqrt"].flatMap((op) => unary(op, positive)),
@@ -306,6 +373,7 @@ const rows: readonly Row[] = [
   scan(4, false),
   scan(3, true),
   scan(1, false),
+  ...fused,
 
   ["%x: f32[a=2, b=3]", '%y = checkpoint_name(%x) {name="query_proj"} : f32[a=2, b=3]'],
   ["%x: i32[a=2]", '%y = checkpoint_name(%x) {name=""} : i32[a=2]'],

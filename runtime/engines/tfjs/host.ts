@@ -13,7 +13,13 @@ export const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
 const hasHeap = (backend: unknown): backend is BackendWasm =>
   typeof backend === "object" && backend !== null && "typedArrayFromHeap" in backend;
 
-/** Runs `compute` over the operands' numbers into fresh zeroed results of the given types. */
+/** A tensor's own numbers: what is written there is in the tensor. */
+export function numbersOf(x: tf.Tensor): NumberArray {
+  const backend: unknown = tf.backend();
+  return hasHeap(backend) ? (backend.typedArrayFromHeap(x) as NumberArray) : (x.dataSync() as NumberArray);
+}
+
+/** Runs `compute` over the operands' numbers into fresh results of the given types, which hold anything. */
 export function onHost(
   ins: readonly tf.Tensor[],
   outs: readonly TensorType[],
@@ -33,7 +39,6 @@ export function onHost(
   const infos = outs.map((type) => backend.makeOutput(shapeOf(type), tfDType(type)));
   // Views are taken after every allocation: growing the heap moves it.
   const arrays = infos.map((info) => backend.typedArrayFromHeap(info) as NumberArray);
-  for (const array of arrays) array.fill(0);
   compute(
     ins.map((x) => backend.typedArrayFromHeap(x) as NumberArray),
     arrays,

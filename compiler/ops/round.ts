@@ -1,5 +1,5 @@
-// tfjs computes in float32; a narrower dtype is float32 numbers rounded onto its grid after every op.
-import type { DType } from "../../../compiler/dtype.ts";
+// Host arrays hold float32; a narrower dtype is float32 numbers rounded onto its grid after every op.
+import type { DType } from "../dtype.ts";
 
 const word = new Float32Array(1);
 const bits = new Uint32Array(word.buffer);
@@ -14,7 +14,8 @@ function toBf16(x: number): number {
 }
 
 /** Nearest f16, ties to even, as a float32: 11 significant bits, the smallest step 2^-24, overflow to infinity. */
-function toF16(x: number): number {
+function toF16(exact: number): number {
+  const x = Math.fround(exact);
   const magnitude = Math.abs(x);
   if (!Number.isFinite(x) || magnitude === 0) return x;
   const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14);
@@ -27,7 +28,8 @@ function toF16(x: number): number {
   return Math.sign(x) * (result > 65504 ? Number.POSITIVE_INFINITY : result);
 }
 
-const rounders: Partial<Record<DType, (x: number) => number>> = { bf16: toBf16, f16: toF16 };
+/** By dtype: what puts a number onto the dtype's grid. */
+export const rounders: Partial<Record<DType, (x: number) => number>> = { bf16: toBf16, f16: toF16 };
 
 /** Puts every element onto the dtype's grid; nothing to do for 32-bit dtypes. */
 export function roundTo(dtype: DType, data: Float32Array): Float32Array {
