@@ -4,7 +4,9 @@ import type { RematPolicy } from "../compiler/remat-policies.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { commonSubexpressions } from "./common-subexpressions.ts";
 import { deadCode } from "./dead-code.ts";
+import { fuseKernels } from "./fuse-kernels.ts";
 import { type Pass, unknownPass } from "./pass.ts";
+import { planMemoryPass } from "./plan-memory.ts";
 import { readPolicy, remat } from "./remat.ts";
 import { scanLayers } from "./scan-layers.ts";
 import { unscanLayers } from "./unscan-layers.ts";
@@ -21,6 +23,8 @@ export const passes: readonly Pass[] = [
   commonSubexpressions,
   deadCode,
   differentiation,
+  fuseKernels,
+  planMemoryPass,
   remat(readPolicy("full")),
   scanLayers,
   unscanLayers,
@@ -57,6 +61,8 @@ export const forwardPipeline = (choices: PipelineChoices): readonly Pass[] => [
 /** What runs on a program with its gradients. */
 export const jointPipeline = (_choices: PipelineChoices): readonly Pass[] => [
   ...tidy, // gradients come with products with one and reshapes back, and compute again what the forward has
+  fuseKernels, // what joins a group is settled once nothing is computed twice
+  planMemoryPass, // of the program as it will run
 ];
 
 /** From a loss to the program of a training step, each pass under a name of its own. */

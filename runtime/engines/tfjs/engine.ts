@@ -6,6 +6,7 @@ import type { TensorType } from "../../../compiler/ir/types.ts";
 import { isLoop } from "../../../compiler/ops/fused.ts";
 import { ops } from "../../../compiler/ops/index.ts";
 import { at } from "../../../compiler/ops/op.ts";
+import { roundTo } from "../../../compiler/ops/round.ts";
 import { executable, scheduleOf } from "../../../compiler/plan/schedule.ts";
 import type { Buffer, Engine, Executable, HostArray } from "../engine.ts";
 import { type BackendName, startBackend, useBackend } from "./backend.ts";
@@ -63,7 +64,9 @@ export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<
     bytesOf: (type) => elements(type) * tf.util.bytesPerElement(tfDType(type)),
     upload(type: TensorType, data: HostArray): Buffer {
       useBackend(name);
-      return bufferOf(type, tf.tensor(data, shapeOf(type), tfDType(type)));
+      // Weights made or read in f32 start on the grid of the dtype they are held in.
+      const held = data instanceof Float32Array ? roundTo(type.dtype, data) : data;
+      return bufferOf(type, tf.tensor(held, shapeOf(type), tfDType(type)));
     },
     download: (buffer: Buffer): HostArray => tensorIn(buffer).dataSync() as HostArray,
     release: (buffer: Buffer): void => tensorIn(buffer).dispose(),
