@@ -2,9 +2,8 @@
 import { dim, dimAt, elements, joinLabels, range, rankOf, sizeOf, tensor } from "../ir/shape.ts";
 import type { Dim, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import { copy, type NumberArray, rowMajor } from "./loops.ts";
-import { multiply } from "./matmul.ts";
-import type { OpDef, RunContext, Tensor, Tfjs } from "./op.ts";
+import { copy, rowMajor } from "./loops.ts";
+import type { OpDef, RunContext, Tensor } from "./op.ts";
 import { at, broken, expectArity, expectAxes, expectFloats } from "./op.ts";
 
 type DotAttrs = {
@@ -62,92 +61,73 @@ function pullSide<T>(
   return k.reshape(k.convert(sorted, ownType.dtype), ownType.dims);
 }
 
-// From about here on tfjs's two-matrix kernel makes up for cutting the batch into matrices.
-const WORTH_A_KERNEL = 2 ** 19;
+type Side = {
+  readonly x: Tensor;
+  readonly row: number;
+  readonly column: number;
+  readonly batch: readonly number[];
+};
 
-/** [batch, m, k] × [batch, k, n] → [batch, m, n]. */
-function matmul3(
-  tf: Tfjs,
-  a: Tensor,
-  b: Tensor,
-  batch: number,
-  m: number,
-  k: number,
-  n: number,
-  { onHost }: RunContext,
-): Tensor {
-  if (batch === 1) return tf.matMul(tf.reshape(a, [m, k]), tf.reshape(b, [k, n]));
-  if (m * k * n >= WORTH_A_KERNEL) {
-    const matrix = (x: Tensor, i: number, rows: number, columns: number): Tensor =>
-      tf.reshape(tf.slice(x, [i, 0, 0], [1, rows, columns]), [rows, columns]);
-    return tf.stack(range(batch).map((i) => tf.matMul(matrix(a, i, m, k), matrix(b, i, k, n))));
-  }
-  const type = tensor(
-    "f32",
-    [batch, m, n].map((size) => dim("_", size)),
-  );
-  const [product] = onHost([a, b], [type], (ins, outs) => {
-    const [x, y, z] = [at(ins, 0), at(ins, 1), at(outs, 0)];
-    for (let i = 0; i < batch; i++)
-      multiply(
-        { array: x, offset: i * m * k },
-        { array: y, offset: i * k * n },
-        { array: z, offset: i * m * n },
-        m,
-        k,
-        n,
-      );
-  });
-  return at([product], 0) as Tensor;
-}
-
-/** The depth × width of the matrix that a buffer was first the right side of. */
-const packedAs = new WeakMap<object, string>();
-
-/**
- * tfjs-wasm keeps a right side packed by its buffer, whatever shape it has later, and then writes past the result: a
- * buffer that comes back as another matrix (reshapes share one) is copied.
- */
-function unpacked(x: Tensor, depth: number, width: number, { onHost }: RunContext): Tensor {
-  const shape = `${depth}x${width}`;
-  const known = packedAs.get(x.dataId) ?? shape;
-  packedAs.set(x.dataId, known);
-  if (known === shape) return x;
-  const type = tensor(
-    "f32",
-    x.shape.map((size) => dim("_", size)),
-  );
-  return at(
-    onHost([x], [type], ([from], [to]) => (at([to], 0) as NumberArray).set(at([from], 0) as NumberArray)),
-    0,
-  );
-}
-
-/** The operand with its axes in another order, as one matrix per batch. */
-function arranged(
-  tf: Tfjs,
-  x: Tensor,
-  order: readonly number[],
+/** The one step that axes walked in order make, or nothing when they do not lie side by side. */
+function mergedStride(
   shape: readonly number[],
-  { onHost }: RunContext,
-): Tensor {
-  if (order.every((axis, i) => axis === i)) return tf.reshape(x, [...shape]);
+  strides: readonly number[],
+  axes: readonly number[],
+): number | undefined {
+  const own = axes.filter((axis) => at(shape, axis) !== 1);
+  const isOne = own.every((axis, i) => {
+    const next = own[i + 1];
+    return next === undefined || at(strides, axis) === at(strides, next) * at(shape, next);
+  });
+  const last = own.at(-1);
+  return isOne ? (last === undefined ? 0 : at(strides, last)) : undefined;
+}
+
+/** An operand as matrices of rows × columns in it; copied in that order where they are none. */
+function sideOf(
+  x: Tensor,
+  batch: readonly number[],
+  rows: readonly number[],
+  columns: readonly number[],
+  cx: RunContext,
+): Side {
+  const strides = rowMajor(x.shape);
+  const [row, column] = [mergedStride(x.shape, strides, rows), mergedStride(x.shape, strides, columns)];
+  if (row !== undefined && column !== undefined)
+    return { x, row, column, batch: offsetsOf(x.shape, strides, batch) };
+  const order = [...batch, ...rows, ...columns];
+  const shape = order.map((axis) => at(x.shape, axis));
   const type = tensor(
     "f32",
     shape.map((size) => dim("_", size)),
   );
-  const strides = rowMajor(x.shape);
-  const walked = order.map((axis) => at(x.shape, axis));
-  const [moved] = onHost([x], [type], ([from], [to]) =>
+  const [moved] = cx.onHost([x], [type], (xs, ys) =>
     copy(
-      at([to], 0) as NumberArray,
-      { offset: 0, strides: rowMajor(walked) },
-      at([from], 0) as NumberArray,
+      at(ys, 0),
+      { offset: 0, strides: rowMajor(shape) },
+      at(xs, 0),
       { offset: 0, strides: order.map((axis) => at(strides, axis)) },
-      walked,
+      shape,
     ),
   );
-  return at([moved], 0) as Tensor;
+  const places = range(order.length);
+  const [b, r] = [batch.length, rows.length];
+  return sideOf(
+    at([moved], 0) as Tensor,
+    places.slice(0, b),
+    places.slice(b, b + r),
+    places.slice(b + r),
+    cx,
+  );
+}
+
+/** Where each index of some axes lies, row-major. */
+function offsetsOf(shape: readonly number[], strides: readonly number[], axes: readonly number[]): number[] {
+  return axes.reduce<number[]>(
+    (offsets, axis) =>
+      offsets.flatMap((offset) => range(at(shape, axis)).map((i) => offset + i * at(strides, axis))),
+    [0],
+  );
 }
 
 export const dotGeneral: OpDef<DotAttrs> = {
@@ -203,35 +183,23 @@ export const dotGeneral: OpDef<DotAttrs> = {
       ),
     ];
   },
-  run(tf, ins, attrs, cx) {
+  run(_tf, ins, attrs, cx) {
     const [a, b] = [at(ins, 0), at(ins, 1)];
     const aFree = freeAxes(a.rank, attrs.lhs_batch, attrs.lhs_contracting);
     const bFree = freeAxes(b.rank, attrs.rhs_batch, attrs.rhs_contracting);
     const size = (x: Tensor, axes: readonly number[]) => axes.reduce((n, axis) => n * at(x.shape, axis), 1);
-    const [batch, m, n, depth] = [
-      size(a, attrs.lhs_batch),
-      size(a, aFree),
-      size(b, bFree),
-      size(a, attrs.lhs_contracting),
-    ];
-    const left = arranged(
-      tf,
-      a,
-      [...attrs.lhs_batch, ...aFree, ...attrs.lhs_contracting],
-      [batch, m, depth],
-      cx,
-    );
-    const right = arranged(
-      tf,
-      b,
-      [...attrs.rhs_batch, ...attrs.rhs_contracting, ...bFree],
-      [batch, depth, n],
-      cx,
-    );
-    return tf.reshape(
-      matmul3(tf, left, unpacked(right, depth, n, cx), batch, m, depth, n, cx),
-      at(cx.outs, 0).dims.map((d) => d.size),
-    );
+    const [m, k, n] = [size(a, aFree), size(a, attrs.lhs_contracting), size(b, bFree)];
+    const left = sideOf(a, attrs.lhs_batch, aFree, attrs.lhs_contracting, cx);
+    const right = sideOf(b, attrs.rhs_batch, attrs.rhs_contracting, bFree, cx);
+    const all = left.batch.map((offset, i) => ({
+      m,
+      k,
+      n,
+      a: { offset, row: left.row, column: left.column },
+      b: { offset: at(right.batch, i), row: right.row, column: right.column },
+      c: { offset: i * m * n, row: n },
+    }));
+    return cx.products(left.x, right.x, at(cx.outs, 0), all);
   },
   flops(ins, outs, attrs) {
     const contracted = attrs.lhs_contracting.map((axis) => dimAt(at(ins, 0), axis));

@@ -2,7 +2,7 @@
 import { dim, dimAt, elements, formatDims, range, rankOf, tensor } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
 import type { NumberArray } from "./loops.ts";
-import type { OpDef, Tensor, Tfjs } from "./op.ts";
+import type { OpDef, Tensor } from "./op.ts";
 import { at, broken, expectArity, expectDims, expectFloats, expectLabel } from "./op.ts";
 
 function expectIndices(op: string, type: TensorType): void {
@@ -168,20 +168,19 @@ const bincount: OpDef<{ type: TensorType }> = {
   },
 };
 
-/** Calls `each` for every non-empty group of consecutive rows. */
-function forGroups(sizes: Tensor, each: (group: number, start: number, count: number) => void): number {
-  let start = 0;
-  sizes.dataSync().forEach((count, group) => {
-    if (count > 0) each(group, start, count);
-    start += count;
-  });
-  return start;
-}
+type Rows = { readonly group: number; readonly start: number; readonly count: number };
 
-const rows2d = (tf: Tfjs, x: Tensor, start: number, count: number): Tensor =>
-  tf.slice(x, [start, 0], [count, at(x.shape, 1)]);
-const matrixAt = (tf: Tfjs, x: Tensor, group: number): Tensor =>
-  tf.reshape(tf.slice(x, [group, 0, 0], [1, -1, -1]), x.shape.slice(1));
+/** Consecutive rows by group, of as many as there are, and how many rows the groups have together. */
+function groupsOf(sizes: Tensor, rows: number): { groups: Rows[]; used: number } {
+  let used = 0;
+  const groups = Array.from(sizes.dataSync(), (size, group) => {
+    const start = used;
+    const count = Math.min(Math.max(size, 0), rows - start);
+    used += count;
+    return { group, start, count };
+  });
+  return { groups, used };
+}
 
 function expectGroups(op: string, sizes: TensorType, groups: number): void {
   expectIndices(op, sizes);
@@ -207,15 +206,20 @@ const raggedDot: OpDef = {
     k.one("ragged_outer", [at(ins, 0), dy(0), at(ins, 2)], { label: at(k.dimsOf(at(ins, 1)), 0).label }),
     null,
   ],
-  run(tf, ins) {
+  run(_tf, ins, _attrs, { outs, products }) {
     const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
-    const parts: Tensor[] = [];
-    const used = forGroups(sizes, (group, start, count) => {
-      parts.push(tf.matMul(rows2d(tf, lhs, start, count), matrixAt(tf, rhs, group)));
-    });
-    const rest = at(lhs.shape, 0) - used;
-    if (rest > 0) parts.push(tf.zeros([rest, at(rhs.shape, 2)]));
-    return parts.length === 1 ? at(parts, 0) : tf.concat(parts, 0);
+    const [m, k, n] = [at(lhs.shape, 0), at(lhs.shape, 1), at(rhs.shape, 2)];
+    const { groups, used } = groupsOf(sizes, m);
+    const rest = { group: 0, start: used, count: m - used };
+    const all = [...groups, rest].map((rows) => ({
+      m: rows.count,
+      k: rows === rest ? 0 : k,
+      n,
+      a: { offset: rows.start * k, row: k, column: 1 },
+      b: { offset: rows.group * k * n, row: n, column: 1 },
+      c: { offset: rows.start * n, row: n },
+    }));
+    return products(lhs, rhs, at(outs, 0), all);
   },
   flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 2).size,
 };
@@ -242,14 +246,18 @@ const raggedOuter: OpDef<{ label: string }> = {
     k.one("ragged_dot", [at(ins, 0), dy(0), at(ins, 2)]),
     null,
   ],
-  run(tf, ins) {
+  run(_tf, ins, _attrs, { outs, products }) {
     const [lhs, rhs, sizes] = [at(ins, 0), at(ins, 1), at(ins, 2)];
-    const [k, n] = [at(lhs.shape, 1), at(rhs.shape, 1)];
-    const parts: Tensor[] = range(sizes.size).map(() => tf.zeros([k, n]));
-    forGroups(sizes, (group, start, count) => {
-      parts[group] = tf.matMul(tf.transpose(rows2d(tf, lhs, start, count)), rows2d(tf, rhs, start, count));
-    });
-    return tf.stack(parts, 0);
+    const [m, n] = [at(lhs.shape, 1), at(rhs.shape, 1)];
+    const all = groupsOf(sizes, at(lhs.shape, 0)).groups.map(({ group, start, count }) => ({
+      m,
+      k: count,
+      n,
+      a: { offset: start * m, row: 1, column: m },
+      b: { offset: start * n, row: n, column: 1 },
+      c: { offset: group * m * n, row: n },
+    }));
+    return products(lhs, rhs, at(outs, 0), all);
   },
   flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 1).size,
 };

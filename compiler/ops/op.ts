@@ -60,10 +60,25 @@ export type VjpContext<T, A> = {
   extend(region: Block, residuals: readonly Residual[]): readonly T[];
 };
 
+/** A matrix within a tensor: where it begins, and how far a row and a column are from the next. */
+export type Matrix = { readonly offset: number; readonly row: number; readonly column: number };
+
+/** c = a·b for [m, k] and [k, n]; zeros where k is 0. The columns of c lie side by side. */
+export type Product = {
+  readonly m: number;
+  readonly k: number;
+  readonly n: number;
+  readonly a: Matrix;
+  readonly b: Matrix;
+  readonly c: { readonly offset: number; readonly row: number };
+};
+
 /** What a kernel sees besides its input tensors. */
 export type RunContext = {
   readonly outs: readonly TensorType[];
   readonly regions: readonly Block[];
+  /** Products of matrices within two tensors of floats, into a fresh one that they cover. */
+  products(a: Tensor, b: Tensor, out: TensorType, all: readonly Product[]): Tensor;
   /** Runs plain loops over the operands' numbers into fresh results that hold anything. */
   onHost(
     ins: readonly Tensor[],

@@ -10,7 +10,7 @@ import type { NumberArray } from "../../../compiler/ops/loops.ts";
 export const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
   type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
 
-const hasHeap = (backend: unknown): backend is BackendWasm =>
+export const hasHeap = (backend: unknown): backend is BackendWasm =>
   typeof backend === "object" && backend !== null && "typedArrayFromHeap" in backend;
 
 /** A tensor's own numbers: what is written there is in the tensor. */

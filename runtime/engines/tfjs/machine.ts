@@ -7,6 +7,7 @@ import { at, type RegionMachine, type RunContext } from "../../../compiler/ops/o
 import { isRounded, roundTo } from "../../../compiler/ops/round.ts";
 import { execute, type Machine, type Schedule, scheduleOf } from "../../../compiler/plan/schedule.ts";
 import { numbersOf, onHost } from "./host.ts";
+import { products } from "./products.ts";
 
 export type Call = { readonly node: Node; readonly context: RunContext };
 
@@ -81,6 +82,7 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
       outs: node.outs.map((out) => out.type),
       regions,
       onHost,
+      products,
     };
     const call: Call = { node, context };
     const result: unknown = tf
