@@ -68,6 +68,8 @@ export const checkLogits: Command<typeof flags> = {
     const { requireReadable } = await import("../runtime/files.ts");
     const { forwardModel, moduleStats } = await import("../compiler/model.ts");
     const out = given.json ? () => {} : io.out;
+    const { requireLocal } = await import("../compiler/config/remote.ts");
+    requireLocal(config, "load_parameters_path", "tokenizer_path");
     const engine = await startEngine(config);
     const { module, params } = forwardModel(config);
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");

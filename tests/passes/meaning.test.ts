@@ -5,6 +5,7 @@ import { differentiate } from "../../compiler/autodiff/differentiate.ts";
 import { parseModule } from "../../compiler/ir/parse.ts";
 import { printModule } from "../../compiler/ir/print.ts";
 import type { Module } from "../../compiler/ir/types.ts";
+import { fuseKernels } from "../../passes/fuse-kernels.ts";
 import { differentiation, forwardPipeline, jointPipeline, passes } from "../../passes/index.ts";
 import { type Pass, runPipeline } from "../../passes/pass.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
@@ -35,7 +36,9 @@ function expectSame(module: Module, forward: readonly Pass[], joint: readonly Pa
     expect(distance(after.get(name)!, gradient, FLOOR)).toBeLessThan(1e-5);
 }
 
-const keeping = passes.filter((pass) => pass !== differentiation);
+// A fused loop rounds less often than its ops one by one, which a module with cancellation magnifies: tests/fusion holds
+// it against what rounding does to the same module.
+const keeping = passes.filter((pass) => pass !== differentiation && pass !== fuseKernels);
 
 describe.each(keeping.map((pass) => [pass.name, pass] as const))("%s", (_, pass) => {
   const every = moduleOf({
