@@ -61,14 +61,21 @@ export const checkLogits: Command<typeof flags> = {
     const config = await readConfig(rest, io);
     printWarnings(config, io, given.json, false);
     const { openForward } = await import("../runtime/forward.ts");
-    const { startingWeights } = await import("../runtime/starting-weights.ts");
+    const { startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
     const { checkLogits: check } = await import("../runtime/eval/check-logits.ts");
     const { checkJson } = await import("../runtime/eval/report.ts");
-    const { forwardModel } = await import("../compiler/model.ts");
-    const { weights, from } = startingWeights(config, forwardModel(config).params);
+    const { requireFit } = await import("../runtime/engines/engine.ts");
+    const { requireReadable } = await import("../runtime/files.ts");
+    const { forwardModel, moduleStats } = await import("../compiler/model.ts");
     const out = given.json ? () => {} : io.out;
-    out(`weights: ${from}`);
-    const forward = openForward(config, await startEngine(config), weights);
+    const { requireLocal } = await import("../compiler/config/remote.ts");
+    requireLocal(config, "load_parameters_path", "tokenizer_path");
+    const engine = await startEngine(config);
+    const { module, params } = forwardModel(config);
+    requireFit(engine, moduleStats(module).parameters * 4, "the weights");
+    requireReadable(path);
+    out(`weights: ${weightsOrigin(config)}`);
+    const forward = openForward(config, engine, startingWeights(config, params));
     const result = await check({
       goldenPath: path,
       forward: async (tokens) => forward.run(tokens),

@@ -1,20 +1,11 @@
 // q3c compile: prints what a configuration becomes; no weights are made.
 import type { Config } from "../compiler/config/load.ts";
 import { didYouMean, fail } from "../compiler/diag.ts";
-import type { Module } from "../compiler/ir/types.ts";
-import type { Command } from "./command.ts";
+import type { Command, Io } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
-
-type Emitted = { readonly text: string; readonly json: object };
+import { type Emitted, type PassChoices, passFlags, throughPasses } from "./passes.ts";
 
 const grouped = (n: number): string => n.toLocaleString("en-US");
-
-async function program(module: Module): Promise<Emitted> {
-  const { printModule } = await import("../compiler/ir/print.ts");
-  const { moduleStats } = await import("../compiler/model.ts");
-  const text = printModule(module);
-  return { text, json: { ...moduleStats(module), module: text } };
-}
 
 async function stats(config: Config): Promise<Emitted> {
   const { forwardModel, modelFlops, moduleStats } = await import("../compiler/model.ts");
@@ -45,24 +36,79 @@ async function stats(config: Config): Promise<Emitted> {
   return { text: `${lines.join("\n")}\n`, json };
 }
 
-const emitters: Readonly<Record<string, (config: Config) => Promise<Emitted>>> = {
-  ir: async (config) => program((await import("../compiler/model.ts")).forwardModel(config).module),
-  joint: async (config) => program((await import("../compiler/training.ts")).gradientProgram(config).module),
-  stats,
+async function rematReport(config: Config): Promise<Emitted> {
+  const { lossProgram } = await import("../compiler/training.ts");
+  const { rematRows, rematTable } = await import("../passes/remat.ts");
+  const { tensors_on_device: save, tensors_to_offload: offload } = config.values;
+  const rows = rematRows(lossProgram(config).module, { name: "custom", save, offload });
+  return { text: rematTable(rows), json: { policies: rows } };
+}
+
+async function forward(config: Config, flags: PassChoices, json: boolean, io: Io): Promise<Emitted> {
+  const { forwardModel } = await import("../compiler/model.ts");
+  const { forwardPipeline } = await import("../passes/index.ts");
+  const passes = forwardPipeline({ scanLayers: config.values.scan_layers });
+  return throughPasses(
+    { name: "elaborate", make: () => forwardModel(config).module },
+    passes,
+    flags,
+    json,
+    io,
+  );
+}
+
+async function joint(config: Config, flags: PassChoices, json: boolean, io: Io): Promise<Emitted> {
+  const { lossProgram, rematPolicyOf } = await import("../compiler/training.ts");
+  const { trainingPipeline } = await import("../passes/index.ts");
+  const passes = trainingPipeline({ scanLayers: config.values.scan_layers, remat: rematPolicyOf(config) });
+  return throughPasses(
+    { name: "elaborate", make: () => lossProgram(config).module },
+    passes,
+    flags,
+    json,
+    io,
+  );
+}
+
+/** A report of something else than passes, which has no use for their flags. */
+const report =
+  (make: (config: Config) => Promise<Emitted>) =>
+  (
+    config: Config,
+    { until, "print-after": after, "time-passes": isTimed }: PassChoices,
+  ): Promise<Emitted> => {
+    if (until !== undefined || after.length > 0 || isTimed)
+      fail(
+        { code: "flag-value", message: "this --emit runs no passes", help: "--emit=ir and --emit=joint do" },
+        2,
+      );
+    return make(config);
+  };
+
+const emitters: Readonly<Record<string, typeof forward>> = {
+  ir: forward,
+  joint,
+  stats: report(stats),
+  remat: report(rematReport),
 };
 
-const flags = { emit: { value: "string", doc: "what to print: ir, joint or stats", default: "ir" } } as const;
+const flags = {
+  emit: { value: "string", doc: "what to print: ir, joint, stats or remat", default: "ir" },
+  ...passFlags,
+} as const;
 
 export const compile: Command<typeof flags> = {
   name: "compile",
   summary: "Print the program a configuration becomes, without making weights.",
-  usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats]",
+  usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats|remat]",
   details: [
-    "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations.",
-    "The printed program is a language of its own: it parses back to the same program.",
+    "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations. remat says what each remat_policy keeps of a layer for the backward pass and computes again; custom is as the configuration has it.",
+    "The architecture is models/<decoder_block>.arch, or a file of yours: decoder_block=path/to/my.arch.",
+    "A program goes through passes (`q3c explain` lists them), chosen by scan_layers and remat_policy. What they say goes to stderr.",
+    "The printed program is a language of its own: it parses back to the same program, and `q3c opt` runs passes on it.",
   ],
   flags,
-  async run({ args, flags: { emit, json }, io }) {
+  async run({ args, flags: { emit, json, ...choices }, io }) {
     const emitter = Object.hasOwn(emitters, emit) ? emitters[emit] : undefined;
     if (!emitter) {
       const names = Object.keys(emitters);
@@ -77,7 +123,7 @@ export const compile: Command<typeof flags> = {
     }
     const config = await readConfig(args, io);
     printWarnings(config, io, json, false);
-    const emitted = await emitter(config);
+    const emitted = await emitter(config, choices, json, io);
     io.out(json ? JSON.stringify(emitted.json) : emitted.text.trimEnd());
     return 0;
   },

@@ -1,4 +1,4 @@
-// `q3c explain`: what a configuration key, a computed value or an op is.
+// `q3c explain`: what a configuration key, a computed value, an op or a pass is.
 import { fail } from "../compiler/diag.ts";
 import { type Call, command, type Io } from "./command.ts";
 import { readConfig } from "./config.ts";
@@ -45,7 +45,7 @@ const noFlags = {};
 /** The command that explains words. */
 export const explain = command({
   name: "explain",
-  summary: "Say what a configuration key, a computed value or an op is.",
+  summary: "Say what a configuration key, a computed value, an op or a pass is.",
   usage: "explain [word] [config.yml] [key=value …]",
   details: [
     "With configuration arguments after a key or computed value, also says its value in that configuration and where that value comes from: `q3c explain base_emb_dim base model_name=qwen3-next-80b-a3b`.",

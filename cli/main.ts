@@ -1,16 +1,17 @@
 #!/usr/bin/env node
-import { checkLogits } from "./check-logits.ts";
 // The table of commands. Adding one: write its record in a file of its own, name it here.
+import { checkLogits } from "./check-logits.ts";
 import type { Command, Io } from "./command.ts";
 import { compile } from "./compile.ts";
 import { runLine } from "./dispatch.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { opt } from "./opt.ts";
 import { isEntry, startProcess } from "./process.ts";
 import { run } from "./run.ts";
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [run, compile, checkLogits, explain, doctor];
+export const commands: readonly Command[] = [run, compile, opt, checkLogits, explain, doctor];
 
 /** Runs a command line and gives its exit code. */
 export const main = (args: readonly string[], io: Io): Promise<number> => runLine(commands, args, io);

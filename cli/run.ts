@@ -21,6 +21,7 @@ export const run: Command = {
     const config = await readConfig(args, io);
     printWarnings(config, io, flags.json, true);
     const { train } = await import("../runtime/train/train.ts");
+    const { factLines, stepLine } = await import("../runtime/train/report.ts");
     const engine = await startEngine(config);
     const progress = showProgress(io, { label: "step", elsewhere: "quiet" });
     const print = (kind: string, body: object, lines: readonly string[]): void => {
@@ -34,10 +35,10 @@ export const run: Command = {
         const { kind, ...body } = event;
         switch (event.kind) {
           case "start":
-            print(kind, body, event.lines);
+            print(kind, event.facts, factLines(event.facts));
             return;
           case "step":
-            print(kind, { step: event.step, ...event.scalars }, [event.line]);
+            print(kind, { step: event.step, ...event.scalars }, [stepLine(event.step, event.scalars)]);
             progress(
               event.step + 1,
               event.of,

@@ -1,14 +1,16 @@
-// Everything `q3c explain` knows: configuration keys, computed values and ops.
+// Everything `q3c explain` knows: configuration keys, computed values, ops and passes.
 import { derivedDocs, type ValueName } from "../compiler/config/derived.ts";
 import { explainKey } from "../compiler/config/explain.ts";
 import { declarationOf, isKey, keyNames, sections } from "../compiler/config/keys.ts";
 import type { Config } from "../compiler/config/load.ts";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import { findOp, opNames } from "../compiler/ops/index.ts";
+import { passes } from "../passes/index.ts";
+import type { Pass } from "../passes/pass.ts";
 import { opJson, opLines } from "./explain-op.ts";
 import { placeJson } from "./failure.ts";
 
-/** One meaning of a word, in both forms. A few words have two: `attention` is a key and an op. */
+/** One meaning of a word, in both forms. A few have two: `attention` is a key and an op, `remat` an op and a pass. */
 export type Subject = { readonly lines: readonly string[]; readonly json: Readonly<Record<string, unknown>> };
 
 const computedNames = Object.keys(derivedDocs);
@@ -28,6 +30,12 @@ function valueJson(name: ValueName): Readonly<Record<string, unknown>> {
   return { kind: "key", name, type: type.name, default: usual, doc, effect };
 }
 
+const passNames = passes.map(({ name }) => name);
+const passSubject = ({ name, doc, details = [] }: Pass): Subject => ({
+  lines: [`${name}: a pass`, doc, ...details],
+  json: { kind: "pass", name, doc, details },
+});
+
 /** The meanings of a word; values are those of the configuration, if there is one. */
 export function subjectsOf(word: string, config: Config | undefined): readonly Subject[] {
   const op = findOp(word);
@@ -41,12 +49,18 @@ export function subjectsOf(word: string, config: Config | undefined): readonly S
         ]
       : []),
     ...(op ? [{ lines: opLines(op), json: opJson(op) }] : []),
+    ...passes.filter(({ name }) => name === word).map(passSubject),
   ];
   if (subjects.length > 0) return subjects;
   const help =
-    didYouMean(word, [...keyNames, ...computedNames, ...opNames]) ?? "`q3c explain` lists all words";
+    didYouMean(word, [...keyNames, ...computedNames, ...opNames, ...passNames]) ??
+    "`q3c explain` lists all words";
   return fail(
-    { code: "unknown-word", message: `\`${word}\` is no configuration key, computed value or op`, help },
+    {
+      code: "unknown-word",
+      message: `\`${word}\` is no configuration key, computed value, op or pass`,
+      help,
+    },
     2,
   );
 }
@@ -56,7 +70,8 @@ export const headings: readonly { readonly title: string; readonly words: readon
   ...sections.map(({ title, keys }) => ({ title: `Keys: ${title}`, words: Object.keys(keys) })),
   { title: "Values computed from keys", words: computedNames },
   { title: "Ops", words: opNames },
+  { title: "Passes", words: passNames },
 ];
 
 /** All words as JSON shows them. */
-export const wordsJson = { keys: keyNames, computed: computedNames, ops: opNames };
+export const wordsJson = { keys: keyNames, computed: computedNames, ops: opNames, passes: passNames };

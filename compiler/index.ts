@@ -1,5 +1,6 @@
 // What the compiler offers to programs: configurations, architectures, IR and the training programs.
-export { type Elaborated, type ElaborateOptions, elaborate } from "./arch/elaborate.ts";
+export type { Elaborated, ElaborateOptions } from "./arch/context.ts";
+export { elaborate } from "./arch/elaborate.ts";
 export { parseArchitecture } from "./arch/syntax.ts";
 export { differentiate } from "./autodiff/differentiate.ts";
 export { type Config, type LoadOptions, loadConfig } from "./config/load.ts";

@@ -1,12 +1,14 @@
 // Configuration → the model's forward program: the `.arch` file elaborated at the configuration's sizes and dtypes.
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
-import { type Elaborated, elaborate } from "./arch/elaborate.ts";
+import type { Elaborated } from "./arch/context.ts";
+import { elaborate } from "./arch/elaborate.ts";
 import { type Architecture, parseArchitecture } from "./arch/syntax.ts";
 import type { Config } from "./config/load.ts";
 import type { ConfigValue } from "./config/value.ts";
 import { fail, invariant } from "./diag.ts";
 import { type DType, findDType } from "./dtype.ts";
+import { flopsOf } from "./ir/cost.ts";
 import { allNodes } from "./ir/rewrite.ts";
 import { byteSize, elements } from "./ir/shape.ts";
 import type { Module } from "./ir/types.ts";
@@ -63,15 +65,6 @@ export type ModuleStats = {
   /** Floating point operations of one run, regions counted as often as they run. */
   readonly flops: number;
 };
-
-const flopsOf = (block: Module["body"]): number =>
-  block.nodes.reduce((sum, { op, ins, outs, attrs, regions }) => {
-    const times = typeof attrs["length"] === "number" ? attrs["length"] : 1;
-    const inner = regions.reduce((n, region) => n + flopsOf(region), 0);
-    const types = [ins.map((x) => x.type), outs.map((x) => x.type)] as const;
-    const own = op.flops ? op.flops(...types, attrs) : types[1].reduce((n, type) => n + elements(type), 0);
-    return sum + own + times * inner;
-  }, 0);
 
 /** Sizes and work of a module, from its types alone. */
 export function moduleStats({ body, roles }: Module): ModuleStats {

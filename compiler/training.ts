@@ -1,12 +1,17 @@
 // The two programs of a training step: loss with gradients on a micro batch, and the optimiser's update.
 import type { ParamDecl } from "./arch/param.ts";
 import { differentiate } from "./autodiff/differentiate.ts";
+import { wrapLayers } from "./autodiff/remat.ts";
 import type { Config } from "./config/load.ts";
 import { invariant } from "./diag.ts";
 import { blockBuilder, value } from "./ir/build.ts";
-import { tensor } from "./ir/shape.ts";
+import { dim, tensor } from "./ir/shape.ts";
 import type { Module, Role, Value } from "./ir/types.ts";
 import { dtypeNamed, forwardModel } from "./model.ts";
+import { policyNamed, type RematPolicy } from "./remat-policies.ts";
+import { LAYERS } from "./stacks.ts";
+
+const SCALAR = tensor("f32", []);
 
 /** Names of the scalars a step reports, in the order of the module's first results. */
 export type Metric = "loss" | "lm_loss" | "moe_lb_loss";
@@ -36,11 +41,16 @@ export function lossProgram(config: Config): GradientProgram {
   const { k } = builder;
   const entropy = k.one("cross_entropy", [logits, targets], { z_loss: values.z_loss_multiplier });
   const lmLoss = k.sum(k.mul(entropy, weights), [0, 1]);
-  const scaled = sown.map((x) =>
-    k.mul(x, k.scalar(balance / (sown.length * values.gradient_accumulation_steps), x)),
-  );
-  const lbLoss = scaled.length > 0 ? scaled.reduce((sum, x) => k.add(sum, x)) : undefined;
+  const share = balance / (sown.length * values.gradient_accumulation_steps);
+  const lbLoss = sown.length > 0 ? k.mul(total(sown), k.constant(share, SCALAR)) : undefined;
   const results = lbLoss ? [k.add(lmLoss, lbLoss), lmLoss, lbLoss] : [lmLoss];
+
+  /** Of a scalar per layer. One sum over their stack, as a scan over layers gives it: no node per layer. */
+  function total(layers: readonly Value[]): Value {
+    const parts = layers.map((x) => k.reshape(k.convert(x, "f32"), [dim(LAYERS, 1)]));
+    return k.sum(k.concat(parts, 0), [0]);
+  }
+
   return {
     params,
     metrics: lbLoss ? ["loss", "lm_loss", "moe_lb_loss"] : ["loss"],
@@ -56,10 +66,26 @@ export function lossProgram(config: Config): GradientProgram {
   };
 }
 
+/** What remat_policy and the tensors' keys of a configuration keep. */
+export const rematPolicyOf = ({ values }: Config): RematPolicy =>
+  policyNamed(values.remat_policy, { save: values.tensors_on_device, offload: values.tensors_to_offload });
+
+/** Passes to run on the loss before it is differentiated, and on what comes of that. */
+export type TrainingPasses = {
+  readonly forward: (module: Module) => Module;
+  readonly joint: (module: Module) => Module;
+};
+
+/** The least there must be: layers under the remat policy. */
+const onlyRemat = (config: Config): TrainingPasses => ({
+  forward: (module) => ({ ...module, body: wrapLayers(module.body, rematPolicyOf(config)) }),
+  joint: (module) => module,
+});
+
 /** The loss program with the gradient of every parameter after its metrics. */
-export function gradientProgram(config: Config): GradientProgram {
+export function gradientProgram(config: Config, passes: TrainingPasses = onlyRemat(config)): GradientProgram {
   const loss = lossProgram(config);
-  return { ...loss, module: differentiate(loss.module) };
+  return { ...loss, module: passes.joint(differentiate(passes.forward(loss.module))) };
 }
 
 const matches = (patterns: readonly string[], path: string): boolean =>
@@ -73,8 +99,7 @@ export function updateProgram(config: Config, params: readonly ParamDecl[]): Mod
   const { values } = config;
   const builder = blockBuilder();
   const { k } = builder;
-  const scalar = tensor("f32", []);
-  const [rate, b1t, b2t] = [value("rate", scalar), value("b1_t", scalar), value("b2_t", scalar)];
+  const [rate, b1t, b2t] = [value("rate", SCALAR), value("b1_t", SCALAR), value("b2_t", SCALAR)];
   const momentType = dtypeNamed(values.mu_dtype);
   const states = params.map(({ value: param, path }) => ({
     path,
@@ -96,7 +121,7 @@ export function updateProgram(config: Config, params: readonly ParamDecl[]): Mod
   builder.hints = ["clip"];
   const clip =
     threshold > 0
-      ? k.div(k.constant(threshold, scalar), k.max(norm, k.constant(threshold, scalar)))
+      ? k.div(k.constant(threshold, SCALAR), k.max(norm, k.constant(threshold, SCALAR)))
       : undefined;
   const updated = states.flatMap(({ path, param, mu, nu }, i): readonly Value[] => {
     const grad = grads[i];

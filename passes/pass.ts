@@ -11,6 +11,8 @@ export type Pass = {
   readonly name: string;
   /** One sentence; `q3c explain` prints it. */
   readonly doc: string;
+  /** What else there is to say in `q3c explain`, a line each. */
+  readonly details?: readonly string[];
   /** The module afterwards; the one given is never changed. */
   run(module: Module, remark: Remark): Module;
 };

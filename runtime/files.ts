@@ -6,6 +6,15 @@ import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fail } from "../compiler/diag.ts";
 
+/** Fails as reading would, without reading. */
+export function requireReadable(path: string): void {
+  try {
+    fs.accessSync(path, fs.constants.R_OK);
+  } catch (error) {
+    failRead(path, error);
+  }
+}
+
 /** Appends bytes to the file being written. */
 export type Append = (bytes: Uint8Array) => void;
 

@@ -27,12 +27,14 @@ export function weightsAt(path: string, params: readonly ParamDecl[]): Weights {
   }
 }
 
-/** The weights a run starts from, and where they came from in words. */
-export function startingWeights(
-  config: Config,
-  params: readonly ParamDecl[],
-): { weights: Weights; from: string } {
-  const { weights_path: path, init_weights_seed: seed } = config.values;
-  if (path === null) return { weights: initialWeights(params, seed), from: `initialised with seed ${seed}` };
-  return { weights: weightsAt(path, params), from: `read from ${path}` };
+/** The weights a run starts from. */
+export function startingWeights({ values }: Config, params: readonly ParamDecl[]): Weights {
+  const { weights_path: path, init_weights_seed: seed } = values;
+  return path === null ? initialWeights(params, seed) : weightsAt(path, params);
 }
+
+/** Where they come from, in words. */
+export const weightsOrigin = ({ values }: Config): string =>
+  values.weights_path === null
+    ? `initialised with seed ${values.init_weights_seed}`
+    : `read from ${values.weights_path}`;

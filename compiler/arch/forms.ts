@@ -5,7 +5,7 @@ import type { DType } from "../dtype.ts";
 import { dim, formatDims, formatType, range, tensor } from "../ir/shape.ts";
 import type { Dim, Value } from "../ir/types.ts";
 import type { K } from "../ops/k.ts";
-import type { Frame } from "./elaborate.ts";
+import type { Frame } from "./frame.ts";
 
 type Call = Extract<Expression, { kind: "call" }>;
 type Form = (frame: Frame, call: Call) => readonly Value[];

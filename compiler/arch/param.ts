@@ -52,6 +52,18 @@ export function layoutOf(list: DimList, table: DimTable): Factor[][] {
   return keyed(list.items.map((item) => productOf(item, table).factors));
 }
 
+/** A factor that stands twice could be told apart on neither side of a layout. */
+function refuseRepeats(factors: readonly Factor[], own: DimList): void {
+  const repeated = factors.find(({ key }, i) => factors.findIndex((other) => other.key === key) !== i);
+  if (repeated)
+    fail({
+      code: "arch-layout",
+      message: `the dim ${repeated.key} stands twice in one parameter, so its layouts cannot be told apart`,
+      at: own.at,
+      help: `declare a second dim of the same size: dim ${repeated.key}_2 = ${repeated.key}`,
+    });
+}
+
 /** The origin with its layout checked against the parameter's own: the same factors, each exactly once. */
 export function originOf(syntax: OriginSyntax, name: string, own: DimList, table: DimTable): Origin {
   const ownDims = layoutOf(own, table);
@@ -68,6 +80,7 @@ export function originOf(syntax: OriginSyntax, name: string, own: DimList, table
       at: syntax.name.at,
     });
   const each = template !== undefined && found ? { key: template, size: found.size } : undefined;
+  refuseRepeats(ownDims.flat(), own);
   const sorted = (factors: readonly Factor[]) =>
     factors
       .map(({ key, size }) => `${key}=${size}`)

@@ -3,45 +3,30 @@
 import { engine, type Tensor } from "@tensorflow/tfjs-core";
 import { invariant } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
-import { blockBuilder, node, value } from "../ir/build.ts";
+import { blockBuilder, value } from "../ir/build.ts";
 import { expand } from "../ir/expand.ts";
 import { dropDead, rewriteBlock } from "../ir/rewrite.ts";
 import type { Block, Module, Node, Value } from "../ir/types.ts";
+import { type Joint, split } from "./split.ts";
 import { seed, type Trace, tensorOf, tracedValue, traceNode, tracing } from "./trace.ts";
 
 /** Composites without a rule of their own go through their decomposition. */
 const needsExpansion = ({ op }: Node): boolean => !op.vjp && !op.discrete && op.decompose !== undefined;
 
 /** The block in a form every node of which can be differentiated. */
-function prepared(block: Block): Block {
-  return rewriteBlock(expand(block, needsExpansion), (each) => {
-    const regions = each.op.forBackward?.(
-      each.ins.map((x) => x.type),
-      each.attrs,
-      each.regions,
-    );
-    if (!regions) return undefined;
-    const made = node(each.op, each.ins, {
-      attrs: each.attrs,
-      regions,
-      hints: each.outs.map((x) => x.hint),
-      loc: each.loc,
-    });
-    return { nodes: [made], outs: made.outs };
-  });
-}
+const prepared = (block: Block): Block => expand(block, needsExpansion);
 
-function newTrace(): Trace {
-  return {
-    builder: blockBuilder(),
-    vjpOf: (region, live) => vjpBlock(region, live),
-  };
-}
+const newTrace = (): Trace => ({
+  builder: blockBuilder(),
+  split: (region, live, keeping) => split(jointOf(region, live), keeping),
+});
 
 type Replay = {
   readonly trace: Trace;
   readonly results: readonly Value[];
   readonly gradients: readonly (Value | undefined)[];
+  /** How many of the trace's nodes compute the results. */
+  readonly forward: number;
 };
 
 /** Replays a prepared block and pulls the cotangents of its live results back to `wrt`. */
@@ -53,6 +38,7 @@ function replay(
   const trace = newTrace();
   let results: Value[] = [];
   let gradients: (Value | undefined)[] = [];
+  let forwardCount = 0;
   tracing(trace, () =>
     engine().tidy(() => {
       const env = new Map<Value, Tensor>(block.params.map((param) => [param, tensorOf(param)]));
@@ -70,6 +56,7 @@ function replay(
           });
         }
         results = block.results.map((x) => tracedValue(read(x)) ?? x);
+        forwardCount = trace.builder.nodes.length;
         const seeds = block.results.flatMap((x, i) => {
           const cotangent = cotangentOf(i, trace);
           return cotangent ? [{ result: read(x), cotangent: tensorOf(cotangent) }] : [];
@@ -84,23 +71,33 @@ function replay(
       gradients = grads.map((grad) => (grad ? tracedValue(grad) : undefined));
     }),
   );
-  return { trace, results, gradients };
+  return { trace, results, gradients, forward: forwardCount };
 }
 
-/** The VJP of a block as a block: (params…, cotangents of live results…) → cotangents of its float params. */
-function vjpBlock(block: Block, live: readonly boolean[]): Block {
+/** A region differentiated with respect to its float params, for the results marked live. */
+export function jointOf(block: Block, live: readonly boolean[]): Joint {
   const cotangents = block.results.map((x, i) => (live[i] ? value(`d.${x.hint}`, x.type) : undefined));
   const wrt = block.params.filter((x) => isFloat(x.type.dtype));
-  const { trace, gradients } = replay(prepared(block), wrt, (i) => cotangents[i]);
-  const { k } = trace.builder;
-  const results = gradients.map((gradient, i) => {
+  const replayed = replay(prepared(block), wrt, (i) => cotangents[i]);
+  const { nodes, k } = replayed.trace.builder;
+  const gradients = replayed.gradients.map((gradient, i) => {
     const param = wrt[i];
     invariant(param, "one gradient per parameter");
     return gradient ?? k.constant(0, param.type);
   });
-  const params = [...block.params, ...cotangents.filter((x) => x !== undefined)];
-  return dropDead({ params, nodes: trace.builder.nodes, results });
+  return {
+    params: block.params,
+    cotangents: cotangents.filter((x) => x !== undefined),
+    forward: nodes.slice(0, replayed.forward),
+    backward: nodes.slice(replayed.forward),
+    results: replayed.results,
+    gradients,
+  };
 }
+
+/** Names have done their work when it is settled what is kept. */
+const withoutTags = (block: Block): Block =>
+  rewriteBlock(block, ({ op, ins }) => (op.tag ? { nodes: [], outs: ins } : undefined));
 
 /**
  * The joint program: the module's own results, then the gradient of result 0 (a scalar) with respect to each
@@ -120,5 +117,5 @@ export function differentiate(module: Module): Module {
     return gradients[i] ?? builder.k.constant(0, param.type);
   });
   const joint = dropDead({ params: body.params, nodes: builder.nodes, results: [...results, ...grads] });
-  return { name, roles, body: joint };
+  return { name, roles, body: withoutTags(joint) };
 }

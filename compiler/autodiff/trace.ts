@@ -16,12 +16,13 @@ import {
   type TensorInfo,
 } from "@tensorflow/tfjs-core";
 import { invariant } from "../diag.ts";
+import { isFloat } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import { node } from "../ir/build.ts";
 import { shapeOf } from "../ir/shape.ts";
-import type { Block, Node, TensorType, Value } from "../ir/types.ts";
+import type { Attrs, Block, Node, TensorType, Value } from "../ir/types.ts";
 import { ops } from "../ops/index.ts";
-import type { OpDef } from "../ops/op.ts";
+import type { OpDef, Residual, VjpContext } from "../ops/op.ts";
 
 const BACKEND = "q3c-trace";
 /** A kernel with no node: its cotangents are the block's own cotangent parameters. */
@@ -31,10 +32,7 @@ const SEED = "q3c-seed";
 type Call = { readonly node: Node; readonly trace: Trace };
 
 /** A trace in progress: the block it appends to and how regions are differentiated. */
-export type Trace = {
-  readonly builder: BlockBuilder;
-  vjpOf(region: Block, live: readonly boolean[]): Block;
-};
+export type Trace = Pick<VjpContext<Value, Attrs>, "split"> & { readonly builder: BlockBuilder };
 
 class TracingBackend extends KernelBackend {
   /** Values by data id. An id without a value is a zero made by tfjs for an output nobody differentiates. */
@@ -92,7 +90,8 @@ export function traceNode(original: Node, ins: readonly Tensor[], trace: Trace):
   const { op, attrs, regions, outs, loc } = original;
   const made = node(op, ins.map(mustValue), { attrs, regions, hints: outs.map((x) => x.hint), loc });
   trace.builder.nodes.push(made);
-  if (op.discrete) return made.outs.map(tensorOf);
+  // Nothing flows back through integers either.
+  if (op.discrete || made.outs.every((out) => !isFloat(out.type.dtype))) return made.outs.map(tensorOf);
   const call: Call = { node: made, trace };
   const result: unknown = engine().runKernel(
     op.name,
@@ -108,10 +107,27 @@ export function seed(results: readonly Tensor[], cotangents: readonly Tensor[]):
   return engine().runKernel(SEED, results as unknown as NamedTensorMap, attrs) as Tensor;
 }
 
-function vjpOfCall(
-  { node: { op, ins, outs, attrs, regions, loc }, trace }: Call,
-  dys: readonly Tensor[],
-): Tensor[] {
+/** The node in its place in the trace, with a region that yields more; the results that are new. */
+function extend(
+  { node: old, trace: { builder } }: Call,
+  region: Block,
+  residuals: readonly Residual[],
+): readonly Value[] {
+  const { op, ins, outs, attrs, loc } = old;
+  const hints = [...outs.map((x) => x.hint), ...residuals.map(({ name }) => name)];
+  const made = node(op, ins, { attrs, regions: [region], hints, loc });
+  const index = builder.nodes.indexOf(old);
+  invariant(index >= 0, `${op.name} is extended where it did not run`);
+  const more = made.outs.slice(outs.length);
+  builder.nodes[index] = { ...made, outs: [...outs, ...more] };
+  return more;
+}
+
+function vjpOfCall(call: Call, dys: readonly Tensor[]): Tensor[] {
+  const {
+    node: { op, ins, outs, attrs, regions, loc },
+    trace,
+  } = call;
   const { builder } = trace;
   const live = dys.map(tracedValue);
   if (live.every((dy) => dy === undefined)) return ins.map((x) => zeroTensor(x.type));
@@ -131,12 +147,13 @@ function vjpOfCall(
     outs,
     attrs,
     regions,
-    vjpOf: trace.vjpOf,
+    split: trace.split,
+    extend: (region, residuals) => extend(call, region, residuals),
   });
   Object.assign(builder, outside);
   return ins.map((x, i) => {
     const cotangent = cotangents[i];
-    return cotangent ? tensorOf(cotangent) : zeroTensor(x.type);
+    return cotangent && isFloat(x.type.dtype) ? tensorOf(cotangent) : zeroTensor(x.type);
   });
 }
 

@@ -4,13 +4,13 @@ import type { Diagnostic } from "../diag.ts";
 import type { Values } from "./derived.ts";
 import type { KeyName } from "./keys.ts";
 import { placeOf, type Settings } from "./settings.ts";
+import { showValue } from "./value.ts";
 
 type Check = {
   /** The keys it is about; the error underlines the nearest that was set by hand. */
   readonly about: readonly KeyName[];
   /** What is wrong, if anything. */
   readonly wrong: (v: Values) => string | false;
-  readonly help?: string;
 };
 
 const linear = (v: Values): boolean => v.layer_types.includes("linear_attention");
@@ -18,13 +18,6 @@ const sparse = (v: Values): boolean => v.mlp_layer_types.includes("sparse");
 const rotated = (v: Values): number => Math.trunc(v.head_dim * v.partial_rotary_factor);
 
 const checks: readonly Check[] = [
-  {
-    about: ["load_full_state_path", "load_parameters_path"],
-    wrong: (v) =>
-      v.load_parameters_path !== "" &&
-      v.load_full_state_path !== "" &&
-      "`load_parameters_path` and `load_full_state_path` exclude each other",
-  },
   {
     about: ["base_moe_mlp_dim", "num_experts"],
     wrong: (v) => sparse(v) && v.moe_mlp_dim < 1 && "a model with experts needs `base_moe_mlp_dim`",
@@ -52,8 +45,8 @@ const checks: readonly Check[] = [
   {
     about: ["partial_rotary_factor", "head_dim"],
     wrong: (v) =>
-      (v.partial_rotary_factor > 1 || rotated(v) % 2 !== 0) &&
-      `head_dim * partial_rotary_factor rotates ${rotated(v)} dimensions of ${v.head_dim}, expected an even number`,
+      (v.partial_rotary_factor > 1 || rotated(v) % 2 !== 0 || rotated(v) < 2) &&
+      `head_dim * partial_rotary_factor rotates ${rotated(v)} dimensions of ${v.head_dim}, expected an even number from 2 to ${v.head_dim}`,
   },
   {
     about: ["mlp_only_layers"],
@@ -62,28 +55,12 @@ const checks: readonly Check[] = [
       `\`mlp_only_layers\` counts from 0 to ${v.num_decoder_layers - 1} in this model`,
   },
   {
-    about: ["normalize_embedding_logits", "logits_via_embedding"],
-    wrong: (v) =>
-      v.logits_via_embedding &&
-      v.normalize_embedding_logits &&
-      "q3c does not divide the logits of a tied head by sqrt(emb_dim)",
-    help: "set normalize_embedding_logits=false",
-  },
-  {
     about: ["param_scan_axis"],
     wrong: (v) => v.param_scan_axis > 1 && "`param_scan_axis` is 0 or 1",
   },
   {
     about: ["hf_path", "dataset_type"],
     wrong: (v) => v.dataset_type === "hf" && v.hf_path === "" && "`dataset_type=hf` needs `hf_path`",
-  },
-  {
-    about: ["hf_eval_split", "eval_interval"],
-    wrong: (v) =>
-      v.dataset_type === "hf" &&
-      v.eval_interval > 0 &&
-      v.hf_eval_split === null &&
-      "evaluation with `dataset_type=hf` needs `hf_eval_split`",
   },
   {
     about: ["grain_train_files", "dataset_type"],
@@ -126,10 +103,33 @@ const checks: readonly Check[] = [
   },
 ];
 
+/** Keys that hold patterns of parameters' paths. */
+const patternKeys = ["trainable_parameters_mask", "adamw_mask"] as const;
+
+function whyNoPattern(pattern: string): string | undefined {
+  try {
+    new RegExp(pattern);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.replace(/^.*: /s, "").toLowerCase();
+  }
+}
+
+function badPatterns(name: (typeof patternKeys)[number], values: Values, settings: Settings): Diagnostic[] {
+  const raw = settings.get(name)?.raw;
+  return values[name].flatMap((pattern, i) => {
+    const why = whyNoPattern(pattern);
+    const at = (raw?.kind === "list" ? raw.items[i]?.at : undefined) ?? placeOf([name], settings);
+    const message = `\`${name}\` takes regular expressions, ${showValue(pattern)} is none: ${why}`;
+    return why === undefined ? [] : [{ code: "misfit", message, at }];
+  });
+}
+
 /** Everything that does not hold, each at the key that the user set. */
 export function checkValues(values: Values, settings: Settings): readonly Diagnostic[] {
-  return checks.flatMap(({ about, wrong, help }) => {
+  const misfits = checks.flatMap(({ about, wrong }) => {
     const message = wrong(values);
-    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about, settings), help }];
+    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about, settings) }];
   });
+  return [...misfits, ...patternKeys.flatMap((name) => badPatterns(name, values, settings))];
 }

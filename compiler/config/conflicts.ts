@@ -1,7 +1,7 @@
 // Where sources of a configuration disagree: with the model an error, under the model a warning.
 
 import { type Diagnostic, Q3Error } from "../diag.ts";
-import type { Resolver } from "./resolve.ts";
+import { collect, type Resolver } from "./resolve.ts";
 import type { Layer, Setting, Settings } from "./settings.ts";
 import { sameValue, showValue } from "./value.ts";
 
@@ -24,7 +24,7 @@ function differ(setting: Setting, other: Setting, { read }: Resolver): Diagnosti
       notes: [{ message: "the model says", at: other.raw.at }],
     };
   } catch (error) {
-    // A value that cannot be read is reported where all values are computed.
+    // findUnreadable and the computation of all values report what cannot be read.
     if (error instanceof Q3Error) return undefined;
     throw error;
   }
@@ -48,6 +48,25 @@ export function findConflicts({ cli, env, model }: Sides, values: Resolver): rea
     .map((problem) => ({ ...problem, help: "set override_model_config=true to override the model" }));
 }
 
+/** What is wrong with values that lose to others of which the model is one side. */
+export function findUnreadable(
+  { base, model }: Sides & { readonly base: Settings },
+  mayOverride: boolean,
+  winners: Settings,
+  { read }: Resolver,
+): readonly Diagnostic[] {
+  const own = [...base.values()].filter(({ isDefault }) => !isDefault);
+  // A model that may be overridden may be overridden for what is wrong with it.
+  const modelled = mayOverride ? [] : [...model.values()].filter(({ layer }) => layer === "model");
+  const problems = new Set<Diagnostic>();
+  for (const setting of [...own, ...modelled]) {
+    const winner = winners.get(setting.name);
+    if (winner === setting || (winner?.layer !== "model" && setting.layer !== "model")) continue;
+    collect(problems, () => void read(setting));
+  }
+  return [...problems];
+}
+
 /** What is worth saying about a configuration that is right. */
 export function findWarnings(
   sides: Sides & { readonly base: Settings },
@@ -58,6 +77,13 @@ export function findWarnings(
   for (const problem of differing(own, sides.model, values)) {
     const help = "the model wins; set the key on the command line with override_model_config=true";
     warnings.push({ ...problem, code: "overridden-by-model", help });
+  }
+  if (values.get("logits_via_embedding") && values.get("normalize_embedding_logits")) {
+    const message = "a config.json cannot say that the logits of a tied head are divided by sqrt(emb_dim)";
+    const help = "set normalize_embedding_logits=false for a model that transformers is to open";
+    const at =
+      sides.cli.get("normalize_embedding_logits")?.raw.at ?? sides.cli.get("logits_via_embedding")?.raw.at;
+    warnings.push({ code: "tied-logits", message, at, help });
   }
   const token = sides.cli.get("hf_access_token");
   if (token && values.given("hf_access_token")) {

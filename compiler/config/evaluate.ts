@@ -7,8 +7,8 @@ import { type ConfigValue, describeValue, isList, sameValue, showValue } from ".
 /** Finds what a name stands for, or fails at the place that names it. */
 export type Lookup = (name: string, at: Span) => ConfigValue;
 
-const typeError = (message: string, at: Span): never => fail({ code: "expression-type", message, at }, 2);
-const valueError = (message: string, at: Span): never => fail({ code: "expression-value", message, at }, 2);
+const typeError = (message: string, at: Span): never => fail({ code: "expression-type", message, at });
+const valueError = (message: string, at: Span): never => fail({ code: "expression-value", message, at });
 
 function number(value: ConfigValue, who: string, at: Span): number {
   return typeof value === "number"
@@ -54,15 +54,12 @@ const functions: Record<string, Callable> = {
 function call(node: Extract<Expression, { kind: "call" }>, lookup: Lookup): ConfigValue {
   const callable = Object.hasOwn(functions, node.callee) ? functions[node.callee] : undefined;
   if (!callable) {
-    return fail(
-      {
-        code: "unknown-function",
-        message: `there is no function \`${node.callee}\`; there are ${Object.keys(functions).join(", ")}`,
-        at: node.calleeAt,
-        help: didYouMean(node.callee, Object.keys(functions)),
-      },
-      2,
-    );
+    return fail({
+      code: "unknown-function",
+      message: `there is no function \`${node.callee}\`; there are ${Object.keys(functions).join(", ")}`,
+      at: node.calleeAt,
+      help: didYouMean(node.callee, Object.keys(functions)),
+    });
   }
   const [named] = node.named;
   if (named) return typeError(`\`${node.callee}\` takes no argument by name`, named.nameAt);

@@ -2,19 +2,23 @@
 
 import { didYouMean, fail, formatPlace } from "../diag.ts";
 import { type DerivedName, derivedDocs, derivedNames, type ValueName } from "./derived.ts";
-import type { Effect } from "./key.ts";
+import { acceptedValues, type Key } from "./key.ts";
 import { declarationOf, isKey, keyNames } from "./keys.ts";
 import type { Config } from "./load.ts";
 import { type ConfigValue, showValue } from "./value.ts";
 
-function effectSaid(effect: Effect, usual: ConfigValue): string {
+function effectSaid(key: Key<ConfigValue>): string {
+  const { effect } = key;
+  const accepted = acceptedValues(key)?.map(showValue).join(", ");
   switch (effect.kind) {
     case "acted-on":
       return "q3c acts on it.";
     case "no-effect":
       return `q3c accepts any value, which cannot change the result: ${effect.why}.`;
     case "limited":
-      return `q3c supports only ${[usual, ...effect.also].map(showValue).join(", ")}: ${effect.why}.`;
+      return `q3c supports only ${accepted}: ${effect.why}.`;
+    case "not-yet":
+      return `q3c accepts ${accepted ? `only ${accepted}` : "any value"} and does nothing with it yet: ${effect.why}.`;
   }
 }
 
@@ -37,11 +41,12 @@ const isDerived = (name: string): name is DerivedName => Object.hasOwn(derivedDo
 /** A key's type, default, meaning and treatment, and with a configuration its value there and where that is from. */
 export function explainKey(name: string, config?: Config): string {
   if (isKey(name)) {
-    const { type, default: usual, doc, effect } = declarationOf(name);
+    const declaration = declarationOf(name);
+    const { type, default: usual, doc } = declaration;
     return [
       `${name}: ${type.name}; default ${shortValue(usual)}`,
       doc,
-      effectSaid(effect, usual),
+      effectSaid(declaration),
       ...(config ? [current(name, config)] : []),
     ].join("\n");
   }

@@ -393,7 +393,7 @@ let parser: ExpressionParser | undefined;
 /** Parses the text of `source` between two offsets as one expression; a mistake underlines its place in `source`. */
 export function parseExpression(source: Source, start = 0, end: number = source.text.length): Expression {
   const syntaxError = (message: string, from: number, to: number): never =>
-    fail({ code: "expression-syntax", message, at: { source, start: from, end: Math.max(to, from + 1) } }, 2);
+    fail({ code: "expression-syntax", message, at: { source, start: from, end: Math.max(to, from + 1) } });
   const { tokens: input, errors } = lexer.tokenize(source.text.slice(start, end));
   const stray = errors[0];
   if (stray) {

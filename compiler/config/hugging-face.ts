@@ -3,7 +3,7 @@
 import { basename, join } from "node:path";
 import type { Diagnostic, Span } from "../diag.ts";
 import type { Values } from "./derived.ts";
-import { isFile, type Places, readSource } from "./files.ts";
+import { isFile, type Places, readSource, shippedNames, shownPath } from "./files.ts";
 import { isKey, type KeyName } from "./keys.ts";
 import { evaluateRaw, type Raw, type RawEntry } from "./raw.ts";
 import { readMapping, type Setting, type Settings } from "./settings.ts";
@@ -271,10 +271,17 @@ function translate(t: Translation, familyKeys: readonly RawEntry[]): void {
 
 /** The model that a folder's config.json describes, as settings with places in that file. */
 export function readHuggingFace(folder: string, places: Places, at?: Span): HuggingFaceModel {
-  const source = readSource(join(folder, "config.json"), places, at);
+  const path = join(folder, "config.json");
+  const empty = { settings: new Map<KeyName, Setting>(), fields: {} };
+  if (!isFile(path)) {
+    const message = `the folder \`${shownPath(folder, places)}\` has no config.json`;
+    const help =
+      "a model's folder has config.json and safetensors, and a tokenizer.json if text is to be read, as transformers saves them";
+    return { ...empty, problems: [{ code: "not-a-model", message, at, help }] };
+  }
+  const source = readSource(path, places, at);
   const { value, problems } = readYaml(source, { templates: false });
   const file: Span = { source, start: 0, end: Math.max(1, source.text.indexOf("\n")) };
-  const empty = { settings: new Map<KeyName, Setting>(), fields: {} };
   if (problems.length > 0) return { ...empty, problems };
   const own = new Map(entriesOf(value).map((entry) => [entry.name, entry]));
   const modelType = own.get("model_type");
@@ -282,6 +289,12 @@ export function readHuggingFace(folder: string, places: Places, at?: Span): Hugg
   if (!modelType || typeof name !== "string") {
     const message = `expected a \`model_type\`, found ${describeValue(name ?? null)}`;
     return { ...empty, problems: [{ code: "hugging-face-field", message, at: modelType?.value.at ?? file }] };
+  }
+  const supported = shippedNames(places.modelsDir, ".arch").map(modelTypeOf);
+  if (!supported.includes(name)) {
+    const message = `q3c has no architecture for the model_type \`${name}\``;
+    const help = `supported: ${supported.join(", ")}`;
+    return { ...empty, problems: [{ code: "hugging-face-field", message, at: modelType.value.at, help }] };
   }
   const family = readFamily(name, places);
   const found: Diagnostic[] = [];
@@ -322,6 +335,10 @@ export function toHuggingFaceConfig({ values, familyFields, huggingFace }: Writt
     ...Object.fromEntries(original),
     ...Object.fromEntries(rows.map(({ field, of }) => [field, of(values)])),
     ...(sparse || "num_experts" in familyFields ? { num_experts: sparse ? values.num_experts : 0 } : {}),
+    // Without the loss, what the original says stays: transformers computes the loss only when asked to.
+    ...(sparse && values.load_balance_loss_weight > 0
+      ? { router_aux_loss_coef: values.load_balance_loss_weight }
+      : {}),
     architectures: [`${camelCase(modelType)}ForCausalLM`],
     model_type: modelType,
     layer_types: values.layer_types,

@@ -19,7 +19,8 @@ export type ValueType<T> = {
 export type Effect =
   | { readonly kind: "acted-on" }
   | { readonly kind: "no-effect"; readonly why: string }
-  | { readonly kind: "limited"; readonly also: readonly ConfigValue[]; readonly why: string };
+  | { readonly kind: "limited"; readonly also: readonly ConfigValue[]; readonly why: string }
+  | { readonly kind: "not-yet"; readonly also: readonly ConfigValue[] | "any"; readonly why: string };
 
 /** The one declaration of a configuration key. */
 export type Key<T> = {
@@ -44,6 +45,22 @@ export const inert = (why: string): Declare => declare({ kind: "no-effect", why 
 /** Declares keys that are accepted at their default, and at the values in `also`, and are an error otherwise. */
 export const limited = (why: string, also: readonly ConfigValue[] = []): Declare =>
   declare({ kind: "limited", also, why });
+
+/** Declares keys that are accepted with any value and that nothing acts on yet. */
+export const later = (why: string): Declare => declare({ kind: "not-yet", also: "any", why });
+
+/** Declares keys whose default asks for what q3c does not do yet: it is accepted, as are the values in `also`. */
+export const unmet = (why: string, also: readonly ConfigValue[] = []): Declare =>
+  declare({ kind: "not-yet", also, why });
+
+/** Every value that an effect lets through, given the default; nothing when it lets all through. */
+export function acceptedValues({
+  default: usual,
+  effect,
+}: Key<ConfigValue>): readonly ConfigValue[] | undefined {
+  const restricted = effect.kind === "limited" || effect.kind === "not-yet";
+  return restricted && effect.also !== "any" ? [usual, ...effect.also] : undefined;
+}
 
 const scalar = <T>(name: string, read: (given: Given) => T | undefined): ValueType<T> => ({
   name,

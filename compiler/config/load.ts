@@ -3,16 +3,18 @@
 import { dirname, join } from "node:path";
 import { type Diagnostic, didYouMean, formatDiagnostic, Q3Error, type Span } from "../diag.ts";
 import { checkValues } from "./checks.ts";
-import { findConflicts, findWarnings } from "./conflicts.ts";
+import { findConflicts, findUnreadable, findWarnings } from "./conflicts.ts";
 import { derivedNames, type ValueName, type Values } from "./derived.ts";
 import { findConfigFile, firstFile, type Places, shippedNames } from "./files.ts";
 import { type Fields, modelTypeOf, readFamilyFields } from "./hugging-face.ts";
 import { isKey, type KeyName, keyNames } from "./keys.ts";
 import { type Model, readModel } from "./model.ts";
+import { pathKeys, remoteProblem } from "./remote.ts";
 import { collect, type Resolver, resolver } from "./resolve.ts";
 import { rulesOver } from "./rules.ts";
 import {
   type Layer,
+  placeOf,
   readConfigFile,
   readEnvironment,
   readMapping,
@@ -34,8 +36,8 @@ export type Config = {
   /** What transformers assumes for fields that a config.json of this architecture leaves out. */
   readonly familyFields: Fields;
   origin(name: ValueName): Origin;
-  /** The place of a key's value, for errors about it; nothing at its default. */
-  spanOf(name: ValueName): Span | undefined;
+  /** The place of a key's value, or of the nearest of several keys, for errors; nothing when all are at their defaults. */
+  spanOf(...names: readonly ValueName[]): Span | undefined;
 };
 
 /** What a configuration is loaded from besides its arguments. */
@@ -152,6 +154,14 @@ function computeValues(values: Resolver, settings: Settings, found: readonly Dia
 
 /** Loads a configuration from what follows the command's name, or reports everything that is wrong with it. */
 export function loadConfig(args: readonly string[], options: LoadOptions): Config {
+  try {
+    return load(args, options);
+  } catch (error) {
+    throw error instanceof Q3Error && error.exitCode !== 2 ? new Q3Error(error.diagnostics, 2) : error;
+  }
+}
+
+function load(args: readonly string[], options: LoadOptions): Config {
   const places: Places = { cwd: options.cwd, modelsDir: options.modelsDir };
   const sources = readSources(args, options, places);
   const model = findModel(sources, places);
@@ -169,15 +179,20 @@ export function loadConfig(args: readonly string[], options: LoadOptions): Confi
   const resolved = resolver(merged, rules);
   const overridden = { cli: sources.cli, env: sources.env, model: model.settings };
   const conflicts = model.mayOverride ? [] : findConflicts(overridden, resolved);
-  const values = computeValues(resolved, merged, conflicts);
+  const unseen = findUnreadable({ ...overridden, base: sources.base }, model.mayOverride, merged, resolved);
+  const values = computeValues(resolved, merged, [...conflicts, ...unseen]);
+  const spanOf: Config["spanOf"] = (...names) => placeOf(names.filter(isKey), merged);
   const settingOf = (name: ValueName): Setting | undefined => (isKey(name) ? merged.get(name) : undefined);
   return {
     values,
-    warnings: findWarnings({ ...overridden, base: sources.base }, resolved),
+    warnings: [
+      ...findWarnings({ ...overridden, base: sources.base }, resolved),
+      ...pathKeys.flatMap((name) => remoteProblem(name, values, spanOf) ?? []),
+    ],
     huggingFace: model.huggingFace,
     familyFields: readFamilyFields(modelTypeOf(values.arch_file), places),
     origin: (name) => originOf(name, settingOf(name)),
-    spanOf: (name) => settingOf(name)?.raw.at,
+    spanOf,
   };
 }
 

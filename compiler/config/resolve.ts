@@ -2,7 +2,7 @@
 
 import { type Diagnostic, didYouMean, fail, Q3Error, type Span } from "../diag.ts";
 import { derivedDocs, derivedNames, type Values } from "./derived.ts";
-import type { Given } from "./key.ts";
+import { acceptedValues, type Given } from "./key.ts";
 import { declarationOf, isKey, type KeyName, type KeyValues, keyNames } from "./keys.ts";
 import { evaluateRaw, type Raw } from "./raw.ts";
 import type { Setting, Settings } from "./settings.ts";
@@ -27,13 +27,18 @@ function wrongType(name: string, expected: string, { value }: Given, at: Span): 
 }
 
 function requireSupport(name: KeyName, value: ConfigValue, at: Span): void {
-  const { effect, default: usual } = declarationOf(name);
-  if (effect.kind !== "limited") return;
-  const allowed = [usual, ...effect.also];
-  if (allowed.some((one) => sameValue(one, value))) return;
+  const declaration = declarationOf(name);
+  const { effect } = declaration;
+  const allowed = acceptedValues(declaration);
+  if (!allowed || effect.kind === "acted-on" || allowed.some((one) => sameValue(one, value))) return;
   const message = `q3c does not support ${name}=${showValue(value)}: ${effect.why}`;
   fail(
-    { code: "unsupported-value", message, at, help: `supported: ${allowed.map(showValue).join(", ")}` },
+    {
+      code: "unsupported-value",
+      message,
+      at,
+      help: `${effect.kind === "limited" ? "supported" : "accepted"}: ${allowed.map(showValue).join(", ")}`,
+    },
     2,
   );
 }

@@ -5,7 +5,7 @@ import { fail } from "../diag.ts";
 import type { Derived, Values } from "./derived.ts";
 import { isDirectory, isFile, type Places, shippedNames, shownPath } from "./files.ts";
 import type { AxisRule } from "./key.ts";
-import { remat } from "./keys/remat.ts";
+import { tensorNames } from "./keys/remat.ts";
 import { isKey, type KeyName, keys } from "./keys.ts";
 import { devicesOfTopology, fillAxes } from "./mesh.ts";
 import type { Resolver, Rules } from "./resolve.ts";
@@ -55,12 +55,24 @@ function mergeAxisRules(c: Context, over: readonly AxisRule[]): readonly AxisRul
 const orElse = (value: number, usual: number): number => (value === -1 ? usual : value);
 const emptyToNull = (value: string | null): string | null => (value === "" ? null : value);
 
-function steps(c: Context, name: "steps" | "learning_rate_schedule_steps"): number {
-  const other = name === "steps" ? "learning_rate_schedule_steps" : "steps";
-  const value = orElse(c.given(name), c.given(other));
-  return value >= 0
-    ? value
-    : misfit(c, [name, other], `\`${name}\` is an integer of at least 0, or -1 for \`${other}\``);
+type Steps = "steps" | "learning_rate_schedule_steps";
+const otherSteps: Record<Steps, Steps> = {
+  steps: "learning_rate_schedule_steps",
+  learning_rate_schedule_steps: "steps",
+};
+
+function steps(c: Context, name: Steps): number {
+  const other = otherSteps[name];
+  const value = c.given(name);
+  if (value >= 0) return value;
+  if (value !== -1)
+    return misfit(c, [name], `\`${name}\` is an integer of at least 0, or -1 for \`${other}\``);
+  if (c.given(other) !== -1) return c.get(other);
+  return misfit(
+    c,
+    ["steps", "learning_rate_schedule_steps"],
+    "`steps` and `learning_rate_schedule_steps` are both -1",
+  );
 }
 
 function layerTypes(c: Context): Values["layer_types"] {
@@ -77,6 +89,13 @@ function layerTypes(c: Context): Values["layer_types"] {
   return Array.from({ length: layers }, (_, layer) =>
     (layer + 1) % interval === 0 ? "full_attention" : "linear_attention",
   );
+}
+
+// A model's own tokenizer is of its kind unless the user says otherwise.
+function tokenizerType(c: Context): Values["tokenizer_type"] {
+  const setting = c.settings.get("tokenizer_type");
+  const own = c.hfCheckpoint !== null && c.get("tokenizer_path") === c.hfCheckpoint;
+  return own && (!setting || setting.isDefault) ? "huggingface" : c.given("tokenizer_type");
 }
 
 function tokenizerPath(c: Context): string | null {
@@ -96,6 +115,7 @@ const settle: Settle = {
   layer_types: layerTypes,
   shared_expert_mlp_dim: (c) => orElse(c.given("shared_expert_mlp_dim"), c.get("moe_mlp_dim")),
   tokenizer_path: tokenizerPath,
+  tokenizer_type: tokenizerType,
   hf_name: (c) => emptyToNull(c.given("hf_name")),
   hf_data_dir: (c) => emptyToNull(c.given("hf_data_dir")),
   hf_train_files: (c) => emptyToNull(c.given("hf_train_files")),
@@ -215,12 +235,8 @@ function batchToLoad(c: Context, phase: "train" | "eval"): number {
   return phase === "train" ? rows * c.get("gradient_accumulation_steps") : rows;
 }
 
-const tensorKeys = Object.entries(remat)
-  .filter(([name, { effect }]) => name !== "remat_policy" && effect.kind === "acted-on")
-  .map(([name]) => name as KeyName);
-
 const tensorsAt = (c: Context, place: string): readonly string[] =>
-  tensorKeys.filter((name) => c.get(name) === place);
+  tensorNames.filter((name) => c.get(name as KeyName) === place);
 
 function archFile(c: Context): string {
   const { places } = c;

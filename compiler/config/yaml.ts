@@ -1,6 +1,16 @@
 // YAML text to written values with places. JSON is read the same way, being YAML.
 
-import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseDocument, type YAMLMap } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  parseDocument,
+  type YAMLMap,
+  type YAMLSeq,
+} from "yaml";
 import { type Diagnostic, Q3Error, type Source, type Span } from "../diag.ts";
 import { type Raw, type RawEntry, rawText } from "./raw.ts";
 
@@ -13,7 +23,13 @@ type Reading = {
   readonly templates: boolean;
   readonly document: Document;
   readonly problems: Diagnostic[];
+  /** The lists and mappings that the node being read lies in. */
+  readonly around: Set<Node>;
+  /** How many nodes may still be read: aliases of aliases grow without end. */
+  left: number;
 };
+
+const mostNodes = 100_000;
 
 function spanOf({ source, base }: Reading, node: Node): Span {
   const [start, end] = node.range ?? [0, 0];
@@ -63,18 +79,36 @@ function readMap(reading: Reading, node: YAMLMap): Raw {
   return { kind: "mapping", entries: [...entries.values()], at: spanOf(reading, node) };
 }
 
-function readNode(reading: Reading, node: Node): Raw {
-  if (isMap(node)) return readMap(reading, node);
-  if (isSeq(node)) {
+function readCollection(reading: Reading, node: YAMLMap | YAMLSeq): Raw {
+  reading.around.add(node);
+  try {
+    if (isMap(node)) return readMap(reading, node);
     const items = node.items.map((item) => readNode(reading, item as Node));
     return { kind: "list", items, at: spanOf(reading, node) };
+  } finally {
+    reading.around.delete(node);
   }
-  if (isScalar(node)) return readScalar(reading, node);
+}
+
+function readAlias(reading: Reading, node: Node): Raw {
   const target = isAlias(node) ? node.resolve(reading.document) : undefined;
-  if (target) return readNode(reading, target);
   const at = spanOf(reading, node);
-  reading.problems.push({ code: "yaml-syntax", message: "no anchor of this name stands before", at });
+  const message = !target
+    ? "no anchor of this name stands before"
+    : reading.around.has(target)
+      ? "what this repeats contains it"
+      : reading.left < 0
+        ? `what is repeated here makes more than ${mostNodes} values`
+        : undefined;
+  if (target && message === undefined) return readNode(reading, target);
+  if (message !== undefined) reading.problems.push({ code: "yaml-syntax", message, at });
   return { kind: "constant", value: null, text: "", at };
+}
+
+function readNode(reading: Reading, node: Node): Raw {
+  reading.left--;
+  if (isMap(node) || isSeq(node)) return readCollection(reading, node);
+  return isScalar(node) ? readScalar(reading, node) : readAlias(reading, node);
 }
 
 function syntaxProblem(
@@ -104,9 +138,20 @@ export function readYaml(source: Source, options: YamlOptions = {}): YamlText {
     uniqueKeys: false,
     logLevel: "silent",
   });
-  const reading: Reading = { source, base: start, templates, document, problems: [] };
+  const reading: Reading = {
+    source,
+    base: start,
+    templates,
+    document,
+    problems: [],
+    around: new Set(),
+    left: mostNodes,
+  };
   const broken = document.errors.map((error) => syntaxProblem(source, start, error.message, error.pos));
   if (broken.length > 0) return { value: undefined, problems: broken.slice(0, 1) };
   const value = document.contents ? readNode(reading, document.contents) : undefined;
+  // Of aliases beyond measure the first says it all.
+  if (reading.left < 0 && reading.problems.length > 0)
+    return { value: undefined, problems: reading.problems.slice(0, 1) };
   return { value, problems: reading.problems };
 }

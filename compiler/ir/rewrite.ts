@@ -1,5 +1,5 @@
 // Walking and rebuilding blocks.
-import { type NodeOptions, node } from "./build.ts";
+import { type NodeOptions, node, value } from "./build.ts";
 import type { Block, Node, Value } from "./types.ts";
 
 export type Substitution = Map<Value, Value>;
@@ -58,14 +58,50 @@ export function* allNodes(block: Block): Generator<Node> {
   }
 }
 
-/** Drops nodes whose results nobody reads, in regions too. All ops are pure. */
+/** Drops nodes whose results nobody reads, in regions too, and what regions take and yield for nobody. All ops are pure. */
 export function dropDead(block: Block): Block {
   const live = new Set<Value>(block.results);
   const kept: Node[] = [];
   for (const each of block.nodes.toReversed()) {
     if (!each.outs.some((out) => live.has(out))) continue;
-    for (const x of each.ins) live.add(x);
-    kept.push(each.regions.length > 0 ? { ...each, regions: each.regions.map(dropDead) } : each);
+    const left = each.regions.length > 0 ? pruned(each, live) : each;
+    for (const x of left.ins) live.add(x);
+    kept.push(left);
   }
   return { ...block, nodes: kept.reverse() };
+}
+
+function pruned(whole: Node, live: ReadonlySet<Value>): Node {
+  const { op, ins, outs, attrs, regions } = whole;
+  if (!op.prune) return { ...whole, regions: regions.map(dropDead) };
+  const isLive = (i: number): boolean => outs.some((out, j) => i === j && live.has(out));
+  const left = op.prune({ ins: [...ins.keys()], outs: [...outs.keys()], attrs, regions }, isLive, dropDead);
+  return {
+    ...whole,
+    attrs: left.attrs,
+    regions: left.regions,
+    ins: ins.filter((_, i) => left.ins.includes(i)),
+    outs: outs.filter((_, i) => left.outs.includes(i)),
+  };
+}
+
+/** The same block in values of its own, so that every value is defined in one block only. */
+export function renewed(block: Block, hintOf: (x: Value) => string = ({ hint }) => hint): Block {
+  const map: Substitution = new Map(block.params.map((x) => [x, value(hintOf(x), x.type)]));
+  const nodes = block.nodes.map((old): Node => {
+    const outs = old.outs.map((x) => value(hintOf(x), x.type));
+    const fresh = {
+      ...old,
+      ins: old.ins.map((x) => resolve(map, x)),
+      regions: old.regions.map((region) => renewed(region, hintOf)),
+      outs,
+    };
+    outs.forEach((out, i) => {
+      const twin = old.outs[i];
+      if (twin) map.set(twin, out);
+    });
+    return fresh;
+  });
+  const params = block.params.map((x) => resolve(map, x));
+  return { params, nodes, results: block.results.map((x) => resolve(map, x)) };
 }

@@ -18,7 +18,7 @@ export function dimAt(type: TensorType, axis: number): Dim {
   return found;
 }
 
-/** Dims equal in size and, where both have a name, in name. */
+/** Dims equal in size and in name. */
 export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean =>
   a.length === b.length && a.every((d, i) => d.size === b[i]?.size && d.label === b[i]?.label);
 export const sameType = (a: TensorType, b: TensorType): boolean =>

@@ -231,7 +231,7 @@ const select: OpDef = {
 
 const convert: OpDef<{ type: TensorType }> = {
   name: "convert",
-  doc: "The same numbers in another dtype, rounded to nearest even.",
+  doc: "The same numbers in another dtype: floats round to nearest even, integers truncate, bool is whether it is not 0.",
   attrs: { type: "type" },
   infer(ins, { type }) {
     expectArity("convert", ins, 1);
@@ -243,6 +243,7 @@ const convert: OpDef<{ type: TensorType }> = {
     if (out.dtype === "bool") return `+(${x} !== 0)`;
     return out.dtype === "i32" ? `trunc(${x})` : x;
   },
+  flops: () => 0,
 };
 
 export const elementwiseOps: readonly OpDef[] = [...unaryOps, ...binaryOps, compare, select, convert];

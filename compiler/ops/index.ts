@@ -10,6 +10,7 @@ import { normalizationOps } from "./normalization.ts";
 import type { OpDef } from "./op.ts";
 import { optimizerOps } from "./optimizer.ts";
 import { reduceOps } from "./reduce.ts";
+import { rematOps } from "./remat.ts";
 import { scan } from "./scan.ts";
 import { structuralOps } from "./structural.ts";
 
@@ -20,6 +21,7 @@ export const ops: readonly OpDef[] = [
   dotGeneral,
   ...indexingOps,
   scan,
+  ...rematOps,
   fused,
   ...normalizationOps,
   ...attentionOps,

@@ -3,7 +3,7 @@ import type * as tfjs from "@tensorflow/tfjs-core";
 import { fail } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
 import { formatDims, formatType, joinLabels, rankOf } from "../ir/shape.ts";
-import type { Attr, Attrs, Block, Dim, TensorType } from "../ir/types.ts";
+import type { Attrs, Block, Dim, TensorType, Value } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { NumberArray } from "./loops.ts";
 
@@ -13,7 +13,36 @@ export type Tensor = tfjs.Tensor;
 /** What an attribute may be. `type` is the result's type: printed as the annotation, not among the attributes. */
 export type AttrKind = "int" | "ints" | "float" | "bool" | "string" | "type";
 
-export type Cost = { readonly flops: number; readonly bytes: number };
+/** Where a value of the forward pass waits for the backward pass; `remat`: nowhere, it is computed again. */
+export type Place = "device" | "offload" | "remat";
+
+/**
+ * What a region's parameter is to its backward part: something it has too, anew in each step or the same in all, or
+ * a value of the forward pass, which must be kept.
+ */
+export type Binding = "sliced" | "fixed" | "carried";
+
+/** What the backward part of a region may count on, and what is kept of the forward part. */
+export type Keeping = {
+  bindingOf(param: number): Binding;
+  /** Where values with a name are kept; nothing else is. Absent: all that is read is kept. */
+  placeOf?(name: string): Place;
+};
+
+export type Residual = { readonly value: Value; readonly name: string; readonly isOffloaded: boolean };
+
+/** A region's two parts under differentiation, and what goes from one to the other. */
+export type Split = {
+  /** params → results, residuals. */
+  readonly forward: Block;
+  /** Operands, residuals, cotangents of the live results → cotangents of the float params. */
+  readonly backward: Block;
+  /** The params that the backward part reads. */
+  readonly operands: readonly number[];
+  readonly residuals: readonly Residual[];
+  /** What the backward part computes again. */
+  readonly recomputed: Block;
+};
 
 /** What a VJP rule sees: cotangents of the outputs, and the node it belongs to. */
 export type VjpContext<T, A> = {
@@ -25,8 +54,10 @@ export type VjpContext<T, A> = {
   readonly outs: readonly T[];
   readonly attrs: A;
   readonly regions: readonly Block[];
-  /** The VJP of a region for the results marked live: (params…, their cotangents…) → cotangents of float params. */
-  vjpOf(region: Block, live: readonly boolean[]): Block;
+  /** A region's forward part and the backward part for the results marked live. */
+  split(region: Block, live: readonly boolean[], keeping: Keeping): Split;
+  /** Gives the node that has run regions that yield more; what is new. */
+  extend(region: Block, residuals: readonly Residual[]): readonly T[];
 };
 
 /** A matrix within a tensor: where it begins, and how far a row and a column are from the next. */
@@ -48,13 +79,20 @@ export type RunContext = {
   readonly regions: readonly Block[];
   /** Products of matrices within two tensors of floats, into a fresh one that they cover. */
   products(a: Tensor, b: Tensor, out: TensorType, all: readonly Product[]): Tensor;
-  runBlock(block: Block, ins: readonly Tensor[]): Tensor[];
   /** Runs plain loops over the operands' numbers into fresh results that hold anything. */
   onHost(
     ins: readonly Tensor[],
     outs: readonly TensorType[],
     compute: (ins: readonly NumberArray[], outs: readonly NumberArray[]) => void,
   ): Tensor[];
+};
+
+/** A node with some of its operands, regions' results and own results: which of them, by index. */
+export type NodePart<A> = {
+  readonly ins: readonly number[];
+  readonly outs: readonly number[];
+  readonly attrs: A;
+  readonly regions: readonly Block[];
 };
 
 /**
@@ -120,7 +158,7 @@ export type OpDef<A extends Attrs = Attrs> = {
   folds?(attrs: A): Fold;
   /** It depends on nothing but the index along one axis: a fused loop reads its values there. */
   line?(attrs: A): { readonly axis: number; readonly values: Int32Array };
-  /** Runs its regions; an op that has it needs no `run`. */
+  /** Runs its regions, or only passes its operand on; an op that has it needs no `run`. */
   control?<T>(
     machine: RegionMachine<T>,
     ins: readonly T[],
@@ -131,8 +169,16 @@ export type OpDef<A extends Attrs = Attrs> = {
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
   /** Work done, when it is not one flop per element written. */
   flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
-  /** The attrs and regions to replay under differentiation, when the backward needs more than the op's outputs. */
-  forBackward?(ins: readonly TensorType[], attrs: A, regions: readonly Block[]): readonly Block[];
+  /** What is left of a node with regions when only some of its results are read. */
+  prune?(
+    whole: NodePart<A>,
+    isLive: (result: number) => boolean,
+    dropDead: (block: Block) => Block,
+  ): NodePart<A>;
+  /** How a loop binds a parameter of its region. */
+  bindingOf?(param: number, attrs: A): Binding;
+  /** The name by which a rematerialisation policy may keep the operand; such an op is the identity. */
+  tag?(attrs: A): string;
 };
 
 /** An op's constraint is broken: `dot_general: contracted sizes differ: embed=64 and mlp=32`. */
@@ -179,5 +225,3 @@ export function expectDims(op: string, what: string, found: readonly Dim[], want
 export function expectLabel(op: string, label: string): void {
   if (!/^[\w*]+$/.test(label)) broken(op, `a dim's label is a word, got ${JSON.stringify(label)}`);
 }
-
-export const isTensorType = (attr: Attr): attr is TensorType => typeof attr === "object" && "dtype" in attr;

@@ -49,10 +49,17 @@ const reduceSum: OpDef<{ axes: readonly number[] }> = {
 
 const reduceMax: OpDef<{ axes: readonly number[] }> = {
   name: "reduce_max",
-  doc: "Largest element over the axes, which disappear; its gradient is not defined here.",
+  doc: "Largest element over the axes, which disappear; equal largest ones share the gradient.",
   attrs: { axes: "ints" },
-  discrete: true,
   infer: (ins, { axes }) => reduceInfer("reduce_max", ins, axes),
+  vjp(k, { dy, ins, outs, attrs: { axes } }) {
+    const x = at(ins, 0);
+    const kept = keptDims(k.typeOf(x), axes);
+    const isLargest = k.compare(x, k.reshape(at(outs, 0), kept), "EQ");
+    const share = k.select(isLargest, k.scalar(1, x), k.scalar(0, x));
+    const count = k.reshape(k.sum(share, axes), kept);
+    return [k.mul(k.div(share, count), k.reshape(dy(0), kept))];
+  },
   folds: ({ axes }) => ({
     axes,
     start: "(-INFINITY)",

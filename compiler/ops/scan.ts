@@ -1,49 +1,56 @@
 // The one loop. Operands and region parameters are carries, then xs (sliced along axis 0), then consts.
-
 import { isFloat } from "../dtype.ts";
-import { dim, dimAt, formatType, rankOf, tensor } from "../ir/shape.ts";
+import { dim, dimAt, formatType, range, rankOf, tensor } from "../ir/shape.ts";
 import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
-import type { OpDef, RegionMachine, VjpContext } from "./op.ts";
+import type { Binding, NodePart, OpDef, RegionMachine, VjpContext } from "./op.ts";
 import { at, broken, expectLabel } from "./op.ts";
+import { narrowed } from "./region.ts";
 
 type ScanAttrs = { length: number; carries: number; xs: number; reverse: boolean; label: string };
 
 const stacked = (type: TensorType, length: number, label: string): TensorType =>
   tensor(type.dtype, [dim(label, length), ...type.dims]);
 
-/** The reverse scan: carries are cotangents of carries and sums of const cotangents. */
+const bindingOf = (param: number, { carries, xs }: ScanAttrs): Binding =>
+  param < carries ? "carried" : param < carries + xs ? "sliced" : "fixed";
+
+/**
+ * The reverse scan: carries are cotangents of carries and sums of const cotangents. The forward scan yields all that
+ * it reads of a step besides the step's own operands; a body that is one `remat` keeps less.
+ */
 function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[] {
-  const { attrs, ins, outs } = cx;
+  const { attrs, ins } = cx;
   const body = at(cx.regions, 0);
   const c = attrs.carries;
   const constsAt = c + attrs.xs;
-  const yCount = body.results.length - c;
-  const liveYs = Array.from({ length: yCount }, (_, i) => c + i).filter((i) => cx.isLive(i));
-  const live = body.results.map((_, i) => i < c || cx.isLive(i));
-  const back = cx.vjpOf(body, live);
-
-  const [carries, xs, consts] = [outs.slice(outs.length - c), ins.slice(c, constsAt), ins.slice(constsAt)];
   const floating = body.params.map((param) => isFloat(param.type.dtype));
-  const kinds = (from: number, to: number) => floating.slice(from, to);
-  const floatConsts = consts.filter((_, i) => floating[constsAt + i]);
-  const floatCarries = kinds(0, c).filter(Boolean).length;
-  if (floatCarries !== c) throw new Error("internal: scan over integer carries has no gradient");
-  const floatXs = kinds(c, constsAt).filter(Boolean).length;
+  if (floating.slice(0, c).includes(false))
+    throw new Error("internal: scan over integer carries has no gradient");
+  const liveYs = range(body.results.length).filter((i) => i >= c && cx.isLive(i));
+  const { forward, backward, operands, residuals } = cx.split(
+    body,
+    body.results.map((_, i) => i < c || cx.isLive(i)),
+    { bindingOf: (i) => bindingOf(i, attrs) },
+  );
+  const kept = cx.extend(forward, residuals);
 
-  const sums = floatConsts.map((x) => k.constant(0, k.typeOf(x)));
+  const [xs, consts] = [operands.filter((i) => i < constsAt), operands.filter((i) => i >= constsAt)];
+  const primals = xs.length + kept.length;
+  const floatXs = floating.slice(c, constsAt).filter(Boolean).length;
+  const summed = ins.filter((_, i) => i >= constsAt && floating[i]);
   const result = k.scan(
     {
-      carries: [...Array.from({ length: c }, (_, i) => cx.dy(i)), ...sums],
-      xs: [...carries, ...xs, ...liveYs.map((i) => cx.dy(i))],
-      consts,
+      carries: [...range(c).map((i) => cx.dy(i)), ...summed.map((x) => k.constant(0, k.typeOf(x)))],
+      xs: [...xs.map((i) => at(ins, i)), ...kept, ...liveYs.map((i) => cx.dy(i))],
+      consts: consts.map((i) => at(ins, i)),
       length: attrs.length,
       reverse: !attrs.reverse,
       label: attrs.label,
     },
     (state, step, fixed) => {
-      const primal = [...step.slice(0, c + attrs.xs), ...fixed];
-      const cotangents = k.inline(back, [...primal, ...state.slice(0, c), ...step.slice(c + attrs.xs)]);
+      const read = [...step.slice(0, xs.length), ...fixed, ...step.slice(xs.length, primals)];
+      const cotangents = k.inline(backward, [...read, ...state.slice(0, c), ...step.slice(primals)]);
       const dConsts = cotangents.slice(c + floatXs);
       return {
         carries: [...cotangents.slice(0, c), ...dConsts.map((d, i) => k.add(at(state, c + i), d))],
@@ -85,6 +92,36 @@ function runSteps<T>(
 /** Equal but for the dims' names. */
 const isAlike = (a: TensorType, b: TensorType): boolean =>
   a.dtype === b.dtype && rankOf(a) === rankOf(b) && a.dims.every((d, i) => d.size === dimAt(b, i).size);
+
+/** The loop without the results nobody reads: neither outside nor, for a carry, in later steps. */
+function pruneScan(
+  { attrs, ins, outs, regions }: NodePart<ScanAttrs>,
+  isLive: (result: number) => boolean,
+  dropDead: (block: Block) => Block,
+): NodePart<ScanAttrs> {
+  const isCarry = (i: number): boolean => i < attrs.carries;
+  let kept = outs.filter(isLive);
+  for (;;) {
+    const { params, region } = narrowed(
+      at(regions, 0),
+      kept,
+      dropDead,
+      (i) => isCarry(i) && kept.includes(i),
+    );
+    const needed = outs.filter((i) => kept.includes(i) || (isCarry(i) && params.includes(i)));
+    if (needed.length === kept.length) {
+      const carries = params.filter(isCarry).length;
+      const xs = params.filter((i) => i < attrs.carries + attrs.xs).length - carries;
+      return {
+        ins: ins.filter((i) => params.includes(i)),
+        outs: kept,
+        attrs: { ...attrs, carries, xs },
+        regions: [region],
+      };
+    }
+    kept = needed;
+  }
+}
 
 export const scan: OpDef<ScanAttrs> = {
   name: "scan",
@@ -129,12 +166,9 @@ export const scan: OpDef<ScanAttrs> = {
       i < attrs.carries ? at(body.params, i).type : stacked(result.type, attrs.length, attrs.label),
     );
   },
-  /** The backward needs the carries that entered each step: the region yields them too. */
-  forBackward: (_ins, attrs, regions) => {
-    const body = at(regions, 0);
-    return [{ ...body, results: [...body.results, ...body.params.slice(0, attrs.carries)] }];
-  },
+  bindingOf,
   vjp: scanVjp,
+  prune: pruneScan,
   control: (machine, ins, attrs, regions) => runSteps(machine, ins, attrs, at(regions, 0)),
   flops: () => 0,
 };

@@ -124,13 +124,6 @@ class SizeMachine implements Machine<Hold>, RegionMachine<Hold> {
     const { op, attrs, regions, outs } = node;
     if (op.control) return op.control<Hold>(this, ins, attrs, regions);
     if (op.moves?.(attrs).kind === "reshape") return [this.share(at(ins, 0))];
-    const [region] = regions;
-    if (region && op.run)
-      return this.run(
-        region,
-        ins,
-        region.params.map(() => false),
-      );
     const taken = new Set<number>();
     return outs.map((out, i) => {
       const operand = this.isInPlace ? this.replaced(node, i, ins, last, taken) : undefined;

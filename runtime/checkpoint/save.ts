@@ -13,29 +13,49 @@ import { writeShardedSafetensors } from "./safetensors.ts";
 
 const STORED = { float32: "F32", bfloat16: "BF16", float16: "F16" } as const;
 
-/** Refuses a directory that already exists; called before long work, so that its result has somewhere to go. */
-export function requireFree(directory: string): void {
-  if (fs.existsSync(directory))
+/** A directory that does not exist yet but whose place is taken: writable, and complete once committed. */
+export type ClaimedDirectory = {
+  readonly path: string;
+  /** Where to write until then. */
+  readonly aside: string;
+  commit(): void;
+  abandon(): void;
+};
+
+/** Makes the directory beside its place, before long work whose result shall go there. */
+export function claimDirectory(path: string): ClaimedDirectory {
+  if (fs.existsSync(path))
     fail({
       code: "checkpoint-exists",
-      message: `${directory} already exists and would be overwritten`,
+      message: `${path} already exists and would be overwritten`,
       help: "choose another run_name or base_output_directory, or remove it first",
     });
+  const name = `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`;
+  const aside = join(dirname(path), name);
+  const attempt = (work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      fail({ code: "checkpoint-unwritable", message: `${path}: cannot be written: ${error.message}` });
+    }
+  };
+  attempt(() => fs.mkdirSync(aside, { recursive: true }));
+  return {
+    path,
+    aside,
+    commit: () => attempt(() => fs.renameSync(aside, path)),
+    abandon: () => fs.rmSync(aside, { recursive: true, force: true }),
+  };
 }
 
-/** Writes the directory beside its place and renames it when every byte is on disk. */
+/** Writes a model into a claimed directory and commits it when every byte is on disk. */
 export function saveHuggingFace(
-  directory: string,
+  directory: ClaimedDirectory,
   config: Config,
   params: readonly ParamDecl[],
   weights: Weights,
 ): void {
-  requireFree(directory);
-  fs.mkdirSync(dirname(directory), { recursive: true });
-  const aside = join(
-    dirname(directory),
-    `.${basename(directory)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`,
-  );
   const dtype = STORED[config.values.weight_dtype];
   const tensors = params.flatMap((param) => {
     const data = weights.get(param.path);
@@ -47,14 +67,9 @@ export function saveHuggingFace(
       bytes: () => encodeFloats(dtype, values),
     }));
   });
-  try {
-    writeShardedSafetensors(aside, tensors);
-    writeAside(join(aside, "config.json"), (append) =>
-      append(new TextEncoder().encode(`${JSON.stringify(toHuggingFaceConfig(config), null, 2)}\n`)),
-    );
-    fs.renameSync(aside, directory);
-  } catch (error) {
-    fs.rmSync(aside, { recursive: true, force: true });
-    throw error;
-  }
+  writeShardedSafetensors(directory.aside, tensors);
+  writeAside(join(directory.aside, "config.json"), (append) =>
+    append(new TextEncoder().encode(`${JSON.stringify(toHuggingFaceConfig(config), null, 2)}\n`)),
+  );
+  directory.commit();
 }

@@ -1,4 +1,6 @@
 // The dataset and tokenizer that a configuration names.
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail } from "../../compiler/diag.ts";
 import { openTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -18,7 +20,11 @@ export function openDataset(config: Config, tokenizer: () => Tokenizer, cwd: str
     case "synthetic":
       return syntheticDataset({ ...shape, vocabSize: values.vocab_size, seed: values.data_shuffle_seed });
     case "text": {
-      const files = values.dataset_path.split(",").filter((path) => path !== "");
+      // A path may hold commas; only what is no path of its own is a list.
+      const isPath = values.dataset_path !== "" && existsSync(resolve(cwd, values.dataset_path));
+      const files = isPath
+        ? [values.dataset_path]
+        : values.dataset_path.split(",").filter((path) => path !== "");
       if (files.length === 0)
         fail(
           {

@@ -1,4 +1,5 @@
 // What every engine offers: compile a module once, run it many times on buffers.
+import { fail } from "../../compiler/diag.ts";
 import type { Module, TensorType } from "../../compiler/ir/types.ts";
 
 /** Numbers of one tensor, row-major. f32, bf16 and f16 are held as f32 (already on their own grid); bool as 0 and 1. */
@@ -21,6 +22,8 @@ export type CompileOptions = {
 
 export type Engine = {
   readonly name: string;
+  /** Bytes of tensors it can hold at once. */
+  readonly capacity: number;
   compile(module: Module, options?: CompileOptions): Executable;
   /** What a tensor takes with this engine. */
   bytesOf(type: TensorType): number;
@@ -28,6 +31,17 @@ export type Engine = {
   download(buffer: Buffer): HostArray;
   release(buffer: Buffer): void;
 };
+
+/** Refuses work whose tensors alone cannot be held, before any of them is made. */
+export function requireFit(engine: Engine, bytes: number, what: string): void {
+  const gigabytes = (n: number): string => `${(n / 1e9).toFixed(1)} GB`;
+  if (bytes > engine.capacity)
+    fail({
+      code: "does-not-fit",
+      message: `${what} take ${gigabytes(bytes)}; the engine ${engine.name} holds ${gigabytes(engine.capacity)}`,
+      help: "make the model smaller, or look at it without weights: q3c compile … --emit stats",
+    });
+}
 
 /** The engine with every module going through `optimize` before it is compiled. */
 export const optimizing = (engine: Engine, optimize: (module: Module) => Module): Engine => ({

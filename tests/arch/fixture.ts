@@ -1,7 +1,8 @@
 // The shipped architecture at sizes of a test's own.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { type Elaborated, elaborate } from "../../compiler/arch/elaborate.ts";
+import type { Elaborated } from "../../compiler/arch/context.ts";
+import { elaborate } from "../../compiler/arch/elaborate.ts";
 import { parseArchitecture } from "../../compiler/arch/syntax.ts";
 import { loadConfig } from "../../compiler/config/load.ts";
 import type { ConfigValue } from "../../compiler/config/value.ts";

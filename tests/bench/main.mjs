@@ -37,10 +37,10 @@ const batch = {
 };
 
 const engine = await startTfjsEngine();
-const trainer = openTrainer(config, engine, (params) => startingWeights(config, params).weights);
+const trainer = openTrainer(config, engine, (params) => startingWeights(config, params));
 const trainSeconds = seconds(() => trainer.step([batch]));
 trainer.release();
-const { weights } = startingWeights(config, forwardModel(config).params);
+const weights = startingWeights(config, forwardModel(config).params);
 const forward = openForward(config, engine, weights);
 const row = [...ids.subarray(0, length)];
 const forwardSeconds = seconds(() => forward.run(row));

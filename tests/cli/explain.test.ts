@@ -2,8 +2,10 @@ import { expect, test } from "@jest/globals";
 import { derivedNames } from "../../compiler/config/derived.ts";
 import { keyNames } from "../../compiler/config/keys.ts";
 import { opNames } from "../../compiler/ops/index.ts";
+import { passes } from "../../passes/index.ts";
 import { expectGolden, q3c } from "./support.ts";
 
+const passNames = passes.map(({ name }) => name);
 const qwen = ["base", "model_name=qwen3-next-80b-a3b"];
 
 async function explained(...line: string[]): Promise<string> {
@@ -22,6 +24,8 @@ test("words are explained", async () => {
     ["iota"],
     ["matmul_precision"],
     ["reduce_max"],
+    ["scan-layers"],
+    ["remat"],
   ];
   const texts: string[] = [];
   for (const word of words) texts.push(`$ q3c explain ${word.join(" ")}\n${await explained(...word)}`);
@@ -29,10 +33,10 @@ test("words are explained", async () => {
 });
 
 test("every word in the list has an explanation", async () => {
-  const { keys, computed, ops } = JSON.parse(await explained("--json"));
-  expect([keys, computed, ops]).toEqual([keyNames, derivedNames, opNames]);
+  const { keys, computed, ops, passes } = JSON.parse(await explained("--json"));
+  expect([keys, computed, ops, passes]).toEqual([keyNames, derivedNames, opNames, passNames]);
   const listed = await explained();
-  for (const word of [...keys, ...computed, ...ops]) {
+  for (const word of [...keys, ...computed, ...ops, ...passes]) {
     expect(listed).toMatch(new RegExp(`(^|\\s)${word}(\\s|$)`));
     expect(await explained(word)).toMatch(new RegExp(`^${word}: .*\n.+`));
   }
@@ -67,7 +71,7 @@ test("unknown words and values that cannot be are exit 2", async () => {
   expect(await q3c(["explain", "base_embd_dim"])).toMatchObject({
     code: 2,
     out: "",
-    err: "unknown-word: `base_embd_dim` is no configuration key, computed value or op\nhelp: did you mean `base_emb_dim`?",
+    err: "unknown-word: `base_embd_dim` is no configuration key, computed value, op or pass\nhelp: did you mean `base_emb_dim`?",
   });
   expect((await q3c(["explain", "qqqqqqqqqqqqqqqqqq"])).err).toMatch(/help: `q3c explain` lists all words$/);
   expect(await q3c(["explain", "scan", "steps=5"])).toMatchObject({

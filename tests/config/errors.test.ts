@@ -201,9 +201,16 @@ test.each(cases)("$claim", ({ files, args, env, says }) => {
   expect(fixture(files).problem(args, env).split("\n")).toEqual(says);
 });
 
-test("configuration errors end with status 2, as in MaxText", () => {
+test.each([
+  "steps=x",
+  "steps=${1 +}",
+  "model_name=${1 / 0}",
+  "steps=${1 / 0}",
+  "steps=${mix(1)}",
+  "custom_mesh_and_rule=${a}",
+])("%s ends with status 2, as configuration errors do in MaxText", (override) => {
   try {
-    fixture().load(["base", "steps=x"]);
+    fixture().load(["base", override]);
   } catch (error) {
     expect((error as Q3Error).exitCode).toBe(2);
     expect(error).toBeInstanceOf(Q3Error);

@@ -26,6 +26,20 @@ test("a key is explained by its row of the table", () => {
   );
 });
 
+test("what q3c does not do yet is not claimed", () => {
+  const last = (name: string) => explainKey(name).split("\n").at(-1);
+  expect(last("prompt")).toBe(
+    "q3c accepts any value and does nothing with it yet: it is for decoding; `q3c run` continues sample_prompt.",
+  );
+  expect(last("packing")).toBe(
+    "q3c accepts any value and does nothing with it yet: q3c gives each document sequences of its own, as packing=false does.",
+  );
+  expect(last("save_checkpoint_on_start")).toBe(
+    "q3c accepts only true, false and does nothing with it yet: q3c saves once, when training ends.",
+  );
+  expect(last("num_epoch")).toBe("q3c supports only 1: text repeats until the steps are done.");
+});
+
 test("with a configuration it says the value and where that is from", () => {
   const config = fixture().load(["base", "model_name=qwen3-next-tiny", "steps=5"]);
   expect(explainKey("steps", config)).toMatch(/\nNow 5 \(command line, command line:1:7\)\.$/);

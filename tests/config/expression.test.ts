@@ -103,6 +103,13 @@ describe("errors underline the place", () => {
   });
 });
 
+test.each(["1 +", "1 / 0", "not 1", "mix(1)"])(
+  "whether a mistake in %s is one of configuration is up to the caller",
+  (text) => {
+    expect(() => run(text)).toThrow(expect.objectContaining({ exitCode: 1 }));
+  },
+);
+
 type Sum = { text: string; value: number };
 
 /** Random arithmetic with the value that JavaScript gives it. */

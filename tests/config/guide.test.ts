@@ -144,7 +144,7 @@ test("pre-training", () => {
 });
 
 test("conversion", () => {
-  const { values, warnings } = parse("conversion");
+  const { values, warnings, spanOf } = parse("conversion");
   expect(values).toMatchObject({
     checkpoint_dir: expect.stringMatching(
       /^gs:\/\/your-gcs-bucket\/qwen3_next_maxtext_ckpt\/qwen3-next-80b-a3b_2026-03-05-07-09\/checkpoints\/$/,
@@ -153,7 +153,14 @@ test("conversion", () => {
     scan_layers: true,
     use_multimodal: false,
   });
-  expect(warnings).toEqual([]);
+  expect(warnings).toEqual([
+    {
+      code: "remote-path",
+      message: "`base_output_directory` starts with gs://, and q3c reads and writes local files only",
+      at: spanOf("base_output_directory"),
+      help: "copy or mount it, and give the local path",
+    },
+  ]);
 });
 
 test("fine-tuning", () => {

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { toHuggingFaceConfig } from "../../compiler/config/hugging-face.ts";
+import { formatPlace } from "../../compiler/diag.ts";
 import { fixture } from "./fixture.ts";
 
 const qwen3Next = {
@@ -174,9 +175,15 @@ test("other rotary embeddings, layers and families are refused", () => {
   expect(problem({ ...dense, layer_types: ["full_attention", "sliding_attention"] })).toMatch(
     /^m\/config\.json:\d+:18: wrong-type: `layer_types` takes a list of linear_attention or full_attention/,
   );
-  expect(problem({ ...dense, model_type: "llama" })).toMatch(
-    /misfit: the architecture `models\/llama\.arch` does not exist; shipped are qwen3, qwen3-next/,
-  );
+  for (const config of [{ model_type: "llama" }, { ...{ model_type: "" }, ...dense, model_type: "llama" }])
+    expect(problem(config)).toBe(
+      [
+        "m/config.json:2:17: hugging-face-field: q3c has no architecture for the model_type `llama`",
+        `    "model_type": "llama"${Object.keys(config).length > 1 ? "," : ""}`,
+        "                  ^^^^^^^",
+        "help: supported: qwen3, qwen3_next",
+      ].join("\n"),
+    );
 });
 
 test("what is no config.json is said so", () => {
@@ -184,8 +191,13 @@ test("what is no config.json is said so", () => {
   expect(fixture({ "m/config.json": '{"model_type": "qwen3", ' }).problem(["base", "model_name=m"])).toMatch(
     /^m\/config\.json:1:25: yaml-syntax: flow map must end with a \}/,
   );
-  expect(fixture({ "m/x": "" }).problem(["base", "model_name=m"])).toMatch(
-    /^command line:1:12: unreadable-file: `m\/config\.json` cannot be read \(ENOENT\)/,
+  expect(fixture({ "m/x": "" }).problem(["base", "model_name=m"])).toBe(
+    [
+      "command line:1:12: not-a-model: the folder `m` has no config.json",
+      "  model_name=m",
+      "             ^",
+      "help: a model's folder has config.json and safetensors, and a tokenizer.json if text is to be read, as transformers saves them",
+    ].join("\n"),
   );
 });
 
@@ -211,6 +223,32 @@ test("a config.json is written back: what q3c knows from the values, the rest fr
   for (const [name, value] of Object.entries(same)) {
     if (!folders.includes(name)) expect([name, again[name as keyof typeof same]]).toEqual([name, value]);
   }
+});
+
+test("the weight of the load-balance loss is written when there is such a loss", () => {
+  const written = (...args: string[]) =>
+    toHuggingFaceConfig(load(qwen3Next, ...args))["router_aux_loss_coef"];
+  expect(written()).toBe(0.001);
+  expect(written("load_balance_loss_weight=0.02")).toBe(0.02);
+  const packaged = fixture().load(["base", "model_name=qwen3-0.6b", "load_balance_loss_weight=0.02"]);
+  expect(toHuggingFaceConfig(packaged)).not.toHaveProperty("router_aux_loss_coef");
+});
+
+test("the tokenizer beside the weights is used, and its kind; without one the keys' places are known", () => {
+  const f = fixture({ "m/config.json": JSON.stringify(dense), "m/tokenizer.json": "{}" });
+  const own = join(f.cwd, "m");
+  const chosen = (...args: string[]) => {
+    const { tokenizer_type, tokenizer_path } = f.load(["base", "model_name=m", ...args]).values;
+    return [tokenizer_type, tokenizer_path];
+  };
+  expect(chosen()).toEqual(["huggingface", own]);
+  expect(chosen("tokenizer_type=byte")).toEqual(["byte", own]);
+  expect(chosen("tokenizer_path=t")).toEqual(["sentencepiece", "t"]);
+  const without = load(dense);
+  expect(without.values).toMatchObject({ tokenizer_type: "sentencepiece", tokenizer_path: null });
+  expect(without.spanOf("tokenizer_type")).toBeUndefined();
+  const nearest = without.spanOf("tokenizer_type", "tokenizer_path", "model_name");
+  expect(nearest && formatPlace(nearest)).toBe("command line:1:12");
 });
 
 test("a packaged dense model is written without the fields of other families", () => {

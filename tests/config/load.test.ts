@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
+import { remotePath, requireLocal } from "../../compiler/config/remote.ts";
 import { formatDiagnostic, formatPlace } from "../../compiler/diag.ts";
 import { fixture } from "./fixture.ts";
 
@@ -68,6 +69,45 @@ test("the first argument finds the packaged base in all its spellings, or may be
   for (const first of [["base"], ["base.yml"], ["src/maxtext/configs/base.yml"], ["configs/base.yml"], []]) {
     expect(load([...first, "model_name=qwen3-next-tiny"]).values.emb_dim).toBe(64);
   }
+});
+
+test("a tied head may be divided by sqrt(emb_dim), which a saved config.json cannot say", () => {
+  const { load } = fixture();
+  const tied = load([...tiny, "logits_via_embedding=true", "base_output_directory=out"]);
+  expect(tied.values.normalize_embedding_logits).toBe(true);
+  expect(tied.warnings.map(formatDiagnostic)).toEqual([
+    [
+      "command line:1:22: tied-logits: a config.json cannot say that the logits of a tied head are divided by sqrt(emb_dim)",
+      "  logits_via_embedding=true",
+      "                       ^^^^",
+      "help: set normalize_embedding_logits=false for a model that transformers is to open",
+    ].join("\n"),
+  ]);
+});
+
+test("paths of other machines are accepted, warned of, and refused by those who use them", () => {
+  const config = fixture().load([
+    ...tiny,
+    "base_output_directory=gs://bucket/out",
+    "load_parameters_path=s3://bucket/0/items",
+    "dataset_path=C:/data",
+  ]);
+  expect(config.warnings.map(({ code, at }) => `${code} ${at && formatPlace(at)}`)).toEqual([
+    "remote-path command line:1:23",
+    "remote-path command line:1:22",
+  ]);
+  expect(["gs://a", "hf://a/b", "/a://b", "a/b", "gs:/a", ""].map(remotePath)).toEqual([
+    "gs://",
+    "hf://",
+    undefined,
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect(() => requireLocal(config, "dataset_path", "metrics_file")).not.toThrow();
+  expect(() => requireLocal(config, "dataset_path", "load_parameters_path")).toThrow(
+    "command line:1:22: remote-path: `load_parameters_path` starts with s3://, and q3c reads and writes local files only",
+  );
 });
 
 test("words are typed by their key", () => {

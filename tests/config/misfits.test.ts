@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions are part of the subject.
 // What is said about configurations that can be read but not be meant, whole.
 
 import { expect, test } from "@jest/globals";
@@ -199,6 +200,34 @@ const cases: readonly ErrorCase[] = [
     ],
   },
   {
+    claim: "output that q3c does not produce",
+    args: [
+      ...tiny,
+      "checkpoint_period=5",
+      "eval_interval=10",
+      "load_full_state_path=a",
+      "grad_dtype=bfloat16",
+    ],
+    says: [
+      'command line:1:22: unsupported-value: q3c does not support load_full_state_path="a": q3c restores weights only, from load_parameters_path',
+      "  load_full_state_path=a",
+      "                       ^",
+      'help: supported: ""',
+      "command line:1:19: unsupported-value: q3c does not support checkpoint_period=5: q3c saves once, when training ends",
+      "  checkpoint_period=5",
+      "                    ^",
+      "help: accepted: 10000",
+      'command line:1:12: unsupported-value: q3c does not support grad_dtype="bfloat16": gradients keep the element type of their weights',
+      "  grad_dtype=bfloat16",
+      "             ^^^^^^^^",
+      'help: supported: "float32"',
+      "command line:1:15: unsupported-value: q3c does not support eval_interval=10: q3c does not evaluate while training",
+      "  eval_interval=10",
+      "                ^^",
+      "help: supported: -1",
+    ],
+  },
+  {
     claim: "keys that do not fit together",
     args: [
       ...tiny,
@@ -207,13 +236,8 @@ const cases: readonly ErrorCase[] = [
       "base_num_kv_heads=3",
       "num_experts_per_tok=9",
       "partial_rotary_factor=0.1",
-      "load_parameters_path=a",
-      "load_full_state_path=b",
     ],
     says: [
-      "command line:1:22: misfit: `load_parameters_path` and `load_full_state_path` exclude each other",
-      "  load_full_state_path=b",
-      "                       ^",
       "command line:1:21: misfit: each token goes to 9 experts, there are 8",
       "  num_experts_per_tok=9",
       "                      ^",
@@ -223,9 +247,118 @@ const cases: readonly ErrorCase[] = [
       "command line:1:21: misfit: 3 value heads do not share 2 key heads evenly",
       "  gdn_num_value_heads=3",
       "                      ^",
-      "command line:1:23: misfit: head_dim * partial_rotary_factor rotates 3 dimensions of 32, expected an even number",
+      "command line:1:23: misfit: head_dim * partial_rotary_factor rotates 3 dimensions of 32, expected an even number from 2 to 32",
       "  partial_rotary_factor=0.1",
       "                        ^^^",
+    ],
+  },
+  {
+    claim: "a rotary embedding that rotates nothing",
+    args: [...tiny, "override_model_config=true", "partial_rotary_factor=0"],
+    says: [
+      "command line:1:23: misfit: head_dim * partial_rotary_factor rotates 0 dimensions of 32, expected an even number from 2 to 32",
+      "  partial_rotary_factor=0",
+      "                        ^",
+    ],
+  },
+  {
+    claim: "patterns that are none",
+    args: [...tiny, "adamw_mask=['norm', '(']", 'trainable_parameters_mask=["*a"]'],
+    says: [
+      'command line:1:28: misfit: `trainable_parameters_mask` takes regular expressions, "*a" is none: nothing to repeat',
+      '  trainable_parameters_mask=["*a"]',
+      "                             ^^^^",
+      'command line:1:21: misfit: `adamw_mask` takes regular expressions, "(" is none: unterminated group',
+      "  adamw_mask=['norm', '(']",
+      "                      ^^^",
+    ],
+  },
+  {
+    claim: "steps below zero",
+    args: [...tiny, "steps=-5"],
+    says: [
+      "command line:1:7: misfit: `steps` is an integer of at least 0, or -1 for `learning_rate_schedule_steps`",
+      "  steps=-5",
+      "        ^^",
+    ],
+  },
+  {
+    claim: "steps that follow a schedule that follows steps",
+    args: [...tiny, "steps=-1"],
+    says: [
+      "command line:1:7: misfit: `steps` and `learning_rate_schedule_steps` are both -1",
+      "  steps=-1",
+      "        ^^",
+    ],
+  },
+  {
+    claim: "a schedule below zero that steps follow",
+    args: [...tiny, "steps=-1", "learning_rate_schedule_steps=-2"],
+    says: [
+      "command line:1:30: misfit: `learning_rate_schedule_steps` is an integer of at least 0, or -1 for `steps`",
+      "  learning_rate_schedule_steps=-2",
+      "                               ^^",
+    ],
+  },
+  {
+    claim: "a wrong value in a YAML where the model's value wins",
+    files: {
+      "a.yml":
+        "base_config: base.yml\nmodel_name: qwen3-next-tiny\nbase_mlp_dim: banana\nhead_dim: ${4 * base_embdim}\n",
+    },
+    args: ["a.yml"],
+    says: [
+      "a.yml:4:17: unknown-key: there is no key `base_embdim`",
+      "  head_dim: ${4 * base_embdim}",
+      "                  ^^^^^^^^^^^",
+      "help: did you mean `base_emb_dim`?",
+      'a.yml:3:15: wrong-type: `base_mlp_dim` takes an integer of at least 1, found the text "banana"',
+      "  base_mlp_dim: banana",
+      "                ^^^^^^",
+    ],
+  },
+  {
+    claim: "a wrong value in a model where the command line's value would win",
+    files: {
+      "models/own.yml": "decoder_block: qwen3_next\nbase_mlp_dim: banana\n",
+      "a.yml": "base_config: base.yml\n",
+    },
+    args: ["a.yml", "model_name=own", "base_mlp_dim=64"],
+    says: [
+      'models/own.yml:2:15: wrong-type: `base_mlp_dim` takes an integer of at least 1, found the text "banana"',
+      "  base_mlp_dim: banana",
+      "                ^^^^^^",
+    ],
+  },
+  {
+    claim: "a list that contains itself",
+    files: { "a.yml": "base_config: base.yml\nadamw_mask: &a [*a]\n" },
+    args: ["a.yml"],
+    says: [
+      "a.yml:2:17: yaml-syntax: what this repeats contains it",
+      "  adamw_mask: &a [*a]",
+      "                  ^^",
+    ],
+  },
+  {
+    claim: "a list that grows beyond measure",
+    files: {
+      "a.yml": [
+        "base_config: base.yml",
+        "adamw_mask: &a0 [x, x, x, x, x, x, x, x, x, x]",
+        ...[1, 2, 3, 4, 5, 6, 7].map(
+          (i) =>
+            `k${i}: &a${i} [${Array(10)
+              .fill(`*a${i - 1}`)
+              .join(", ")}]`,
+        ),
+      ].join("\n"),
+    },
+    args: ["a.yml"],
+    says: [
+      "a.yml:3:15: yaml-syntax: what is repeated here makes more than 100000 values",
+      "  k1: &a1 [*a0, *a0, *a0, *a0, *a0, *a0, *a0, *a0, *a0, *a0]",
+      "                ^^^",
     ],
   },
   {

@@ -23,13 +23,11 @@ test("examples/train.yml learns, saves and samples", async () => {
     `metrics_file=${out}/metrics.jsonl`,
   );
   const engine = await openEngine(config);
-  const lines: string[] = [];
   let sample = "";
   const result = await train(config, engine, {
     cwd: process.cwd(),
     breathe: async () => {},
     on(event) {
-      if (event.kind === "step") lines.push(event.line);
       if (event.kind === "sample") sample = event.text;
     },
   });
@@ -44,7 +42,7 @@ test("examples/train.yml learns, saves and samples", async () => {
   expect(readdirSync(result.directory!)).toEqual(["config.json", "model.safetensors"]);
 
   const again = load("base", `model_name=${result.directory!}`);
-  const { weights } = startingWeights(again, forwardModel(again).params);
+  const weights = startingWeights(again, forwardModel(again).params);
   const forward = openForward(again, engine, weights);
   const text = [...Buffer.from("export interface ")];
   const { logits, vocab } = forward.run(text);

@@ -27,7 +27,7 @@ beforeAll(async () => {
 const forwardOf = (dir: string, taps: string[] = [], ...overrides: string[]) => {
   const config = configOf(dir, ...overrides);
   const { params } = forwardModel(config);
-  return openForward(config, engine, startingWeights(config, params).weights, taps);
+  return openForward(config, engine, startingWeights(config, params), taps);
 };
 
 describe.each(goldenDirectories())("%s", (dir) => {
@@ -61,7 +61,7 @@ describe.each(goldenDirectories())("%s", (dir) => {
   test("gradients and the training curve", () => {
     const config = configOf(dir);
     const { batches, order, curve } = readTrain(dir);
-    const trainer = openTrainer(config, engine, (params) => startingWeights(config, params).weights);
+    const trainer = openTrainer(config, engine, (params) => startingWeights(config, params));
     const errors = gradientErrors(dir, trainer.params, trainer.gradients([batchOf(batches[0]!)]));
     // A gradient that is zero in exact arithmetic (top-1 routing with normalised weights) has no relative error.
     const counted = errors.filter(({ size }) => size > 1e-7).sort((a, b) => a.relative - b.relative);

@@ -137,6 +137,23 @@ const scan = (length: number, reverse: boolean): Row => [
   reverse ? "from the end" : "",
 ];
 
+/** y = sin(x)·exp(x·k), z = exp(x·k): two results, of which the second is a value kept by name or computed again. */
+const remat = (save: string, offload: string): Row => [
+  "%x: f32[a=2, n=3], %k: f32[n=3]",
+  `%y, %z = remat(%x, %k) {save="${save}", offload="${offload}"} : f32[a=2, n=3], f32[a=2, n=3]
+    (%x: f32[a=2, n=3], %k: f32[n=3]) {
+      %m = multiply(%x, %k) : f32[a=2, n=3]
+      %w = checkpoint_name(%m) {name="w"} : f32[a=2, n=3]
+      %e = exp(%w) : f32[a=2, n=3]
+      %h = checkpoint_name(%e) {name="h"} : f32[a=2, n=3]
+      %s = sine(%x) : f32[a=2, n=3]
+      %y = multiply(%s, %h) : f32[a=2, n=3]
+      return %y, %h
+    }`,
+  {},
+  save,
+];
+
 /** A norm with its scale, softmax over sums, a transpose and a sum of columns: several phases and spaces in one nest. */
 const fused: readonly Row[] = [
   [
@@ -357,6 +374,13 @@ const rows: readonly Row[] = [
   scan(3, true),
   scan(1, false),
   ...fused,
+
+  ["%x: f32[a=2, b=3]", '%y = checkpoint_name(%x) {name="query_proj"} : f32[a=2, b=3]'],
+  ["%x: i32[a=2]", '%y = checkpoint_name(%x) {name=""} : i32[a=2]'],
+  ["%x: f32[a=2, b=3]", '%y = device_put(%x) {memory="pinned_host"} : f32[a=2, b=3]'],
+  ["%x: f32[]", '%y = device_put(%x) {memory="device"} : f32[]'],
+  remat("", ""),
+  remat("h", "w"),
 
   ["%x: f32[a=3, n=5]", "%y = softmax(%x) : f32[a=3, n=5]"],
   ["%x: f32[a=2, b=2, n=1]", "%y = softmax(%x) : f32[a=2, b=2, n=1]"],

@@ -1,6 +1,6 @@
 // Keys of attention kernels: none changes what attention computes, except the windows q3c does not have.
 
-import { bool, inert, int, key, limited, natural, oneOf, orNull, positive, text } from "../key.ts";
+import { bool, inert, int, limited, natural, oneOf, orNull, positive, text } from "../key.ts";
 
 const kernel = inert("it only tunes attention kernels of TPUs and GPUs");
 const context = inert("it only orders work between devices");
@@ -26,7 +26,11 @@ export const attention = {
     32,
     "Tokens of a block that see each other.",
   ),
-  max_segments_per_seq: key(int, -1, "Documents packed into one sequence at most; -1 is no limit."),
+  max_segments_per_seq: limited("each document has rows of its own")(
+    int,
+    -1,
+    "Documents packed into one sequence at most; -1 is no limit.",
+  ),
   context_parallel_load_balance: context(
     bool,
     true,

@@ -7,6 +7,7 @@ import {
   int,
   ints,
   key,
+  later,
   limited,
   listOf,
   natural,
@@ -49,7 +50,7 @@ export const model = {
   dropout_rate: limited("q3c trains without dropout")(nonNegative, 0.0, "Share of activations dropped."),
   enable_dropout: inert("the rate is always 0")(bool, true, "Turns dropout on when training."),
   logits_via_embedding: key(bool, false, "Uses the token embedding as the output head."),
-  normalize_embedding_logits: key(bool, true, "Divides such logits by sqrt(emb_dim); q3c needs false there."),
+  normalize_embedding_logits: key(bool, true, "Divides the logits of logits_via_embedding by sqrt(emb_dim)."),
   dense_init_scale: key(nonNegative, 1.0, "Scale of the variance of new weights."),
   use_iota_embed: inert("the same numbers, computed another way")(
     bool,
@@ -57,7 +58,11 @@ export const model = {
     "Embeds tokens by a one-hot product.",
   ),
   scan_layers: key(bool, true, "Stacks the layers and scans over them, in the graph and in checkpoints."),
-  param_scan_axis: key(natural, 1, "Where the layer axis of stacked parameters is."),
+  param_scan_axis: later("it is for Orbax checkpoints, which q3c neither reads nor writes")(
+    natural,
+    1,
+    "Where the layer axis of stacked parameters is.",
+  ),
   inhomogeneous_layer_cycle_interval: key(
     positive,
     1,

@@ -6,6 +6,7 @@ import {
   inert,
   int,
   key,
+  later,
   limited,
   natural,
   nonNegative,
@@ -19,21 +20,26 @@ import {
 const kernel = inert("it only chooses or tunes a grouped-product kernel");
 const schedule = inert("it only orders work between devices");
 const deepseek = limited("this routing is DeepSeek's");
+const sharding = later("it is for splitting work over devices");
 const cost = inert("it only tells XLA what a kernel costs");
 
 export const experts = {
   num_experts: key(positive, 1, "Experts per layer; 1 means a dense MLP."),
   num_experts_per_tok: key(positive, 1, "Experts that each token goes to."),
   base_moe_mlp_dim: key(size, -1, "Inner size of an expert, before scaling."),
-  shared_experts: key(natural, 0, "Experts that every token goes to."),
+  shared_experts: limited("the architecture says where there is one", [1])(
+    natural,
+    0,
+    "Experts that every token goes to.",
+  ),
   shared_expert_mlp_dim: key(size, -1, "Inner size of the shared expert; -1 means moe_mlp_dim. (q3c only)"),
   norm_topk_prob: key(bool, false, "Scales the chosen experts' weights to sum to 1."),
   load_balance_loss_weight: key(nonNegative, 0.0, "Weight of the loss that evens out the experts' load."),
   sparse_matmul: key(bool, true, "Computes only the chosen experts, dropping nothing."),
-  capacity_factor: key(
+  capacity_factor: limited("q3c drops no tokens")(
     float,
     -1.0,
-    "With sparse_matmul=false: above 0, each expert takes so many tokens at most.",
+    "Above 0, each expert takes a bounded number of tokens and drops the rest.",
   ),
   ragged_buffer_factor: limited("q3c drops no tokens between devices")(
     float,
@@ -85,10 +91,10 @@ export const expertKernels = {
   num_moe_emb_chunks: schedule(natural, 0, "Chunks of the width in flight between devices."),
   use_batch_split_schedule: schedule(bool, false, "Splits the batch to hide communication."),
   batch_split_factor: schedule(positive, 1, "Parts that use_batch_split_schedule makes of a batch."),
-  moe_dispatch_no_expert_sharding: key(bool, false, "Keeps expert products split over experts."),
+  moe_dispatch_no_expert_sharding: sharding(bool, false, "Keeps expert products split over experts."),
   moe_fsdp_use_two_stage_all_gather: schedule(bool, false, "Gathers experts in two steps."),
-  shard_exp_on_fsdp: key(bool, false, "Splits experts over the fsdp axis."),
-  use_2d_fsdp_sharding: key(bool, false, "Splits experts over fsdp and fsdp_transpose."),
+  shard_exp_on_fsdp: sharding(bool, false, "Splits experts over the fsdp axis."),
+  use_2d_fsdp_sharding: sharding(bool, false, "Splits experts over fsdp and fsdp_transpose."),
   ragged_gather_cost_estimate_flops: cost(int, -1, "Operations of a ragged gather."),
   ragged_gather_reduce_cost_estimate_flops: cost(int, -1, "Operations of a reducing ragged gather."),
   ragged_gather_cost_estimate_bytes_accessed: cost(int, -1, "Bytes of a ragged gather."),

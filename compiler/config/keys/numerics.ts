@@ -11,7 +11,11 @@ const dense = limited("q3c has no N:M sparsity");
 export const numerics = {
   dtype: key(oneOf(...dtypes), "bfloat16", "Element type of activations."),
   weight_dtype: key(oneOf(...dtypes), "float32", "Element type in which parameters are kept."),
-  grad_dtype: key(oneOf(...dtypes), "float32", "Element type that float32 gradients are cast to."),
+  grad_dtype: limited("gradients keep the element type of their weights")(
+    oneOf(...dtypes),
+    "float32",
+    "Element type that float32 gradients are cast to.",
+  ),
   mu_dtype: key(oneOf("", ...dtypes), "", "Element type of Adam's first moment; empty means weight_dtype."),
   matmul_precision: inert("products accumulate in float32 on every engine")(
     oneOf("default", "high", "highest", "bfloat16", "float32"),

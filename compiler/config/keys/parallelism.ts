@@ -8,6 +8,7 @@ import {
   inert,
   int,
   key,
+  later,
   limited,
   natural,
   nonNegative,
@@ -20,33 +21,34 @@ import {
 } from "../key.ts";
 import { defaultAxisRules, meshAxes } from "./axis-rules.ts";
 
+const sharding = later("it is for splitting work over devices, and q3c runs on one");
 const stages = limited("q3c has no pipeline stages");
 const stageOrder = inert("there are no pipeline stages");
 const diloco = limited("q3c has no DiLoCo");
 const unusedDiloco = inert("DiLoCo is refused");
 const schedule = inert("it only orders work between devices");
 const jax = inert("it only concerns how JAX builds its mesh");
-const elastic = inert("a run that is stopped is resumed from its checkpoint");
+const elastic = inert("q3c runs in one process");
 const network = inert("it shapes the network of a pod");
 
 export const mesh = {
-  mesh_axes: key(texts, meshAxes, "The axes of the device mesh, outermost first."),
-  logical_axis_rules: key(
+  mesh_axes: sharding(texts, meshAxes, "The axes of the device mesh, outermost first."),
+  logical_axis_rules: sharding(
     axisRules,
     defaultAxisRules,
     "Which mesh axes may split each logical axis, by priority; overrides are merged by name.",
   ),
-  data_sharding: key(
+  data_sharding: sharding(
     axisGroups,
     [meshAxes.filter((axis) => axis !== "diloco")],
     "The mesh axes over which hosts divide the data.",
   ),
-  input_data_sharding_logical_axes: key(
+  input_data_sharding_logical_axes: sharding(
     texts,
     ["activation_embed_and_logits_batch", "activation_norm_length"],
     "The logical axes of a batch of tokens.",
   ),
-  custom_mesh_and_rule: key(
+  custom_mesh_and_rule: sharding(
     text,
     "",
     "A YAML in custom_mesh_and_rule/ that replaces mesh, rules and data_sharding.",
@@ -61,58 +63,70 @@ export const mesh = {
     [],
     "The logical_axis_rules for evaluation.",
   ),
-  context_sharding: key(text, "context", "The mesh axis that splits the sequence."),
-  ulysses_context_sharding: key(
+  context_sharding: sharding(text, "context", "The mesh axis that splits the sequence."),
+  ulysses_context_sharding: sharding(
     text,
     "context_usp_ulysses",
     "The mesh axis that exchanges heads for sequence.",
   ),
-  sharding_tolerance: key(nonNegative, 0.02, "Share of parameters that may stay whole on every device."),
-  shard_optimizer_over_data: key(bool, false, "Splits optimiser state over the data axis too."),
-  shard_mode: limited("q3c plans every sharding itself")(
+  sharding_tolerance: sharding(nonNegative, 0.02, "Share of parameters that may stay whole on every device."),
+  shard_optimizer_over_data: sharding(bool, false, "Splits optimiser state over the data axis too."),
+  shard_mode: limited("q3c runs on one device")(
     oneOf("auto", "explicit"),
     "auto",
     "Who propagates shardings.",
   ),
-  num_slices: key(size, -1, "Slices of the pod; -1 follows compile_topology_num_slices."),
+  num_slices: sharding(size, -1, "Slices of the pod; -1 follows compile_topology_num_slices."),
   subslice_shape: limited("q3c plans for whole slices")(text, "", "The part of a slice to use, as x,y,z."),
 } as const;
 
 export const axisSizes = {
   ici_diloco_parallelism: diloco(size, 1, "DiLoCo replicas in a slice."),
-  ici_data_parallelism: key(size, 1, "Data parallelism in a slice; -1 takes what is left."),
-  ici_fsdp_parallelism: key(size, -1, "Fully sharded data parallelism in a slice."),
-  ici_fsdp_transpose_parallelism: key(size, 1, "FSDP over the other axis of a weight, in a slice."),
-  ici_sequence_parallelism: key(size, 1, "Sequence parallelism in a slice."),
-  ici_context_parallelism: key(size, 1, "Context parallelism in a slice."),
-  ici_context_usp_ulysses_parallelism: key(size, 1, "Context parallelism by exchanging heads, in a slice."),
-  ici_context_autoregressive_parallelism: key(size, 1, "Context parallelism of decoding, in a slice."),
-  ici_tensor_parallelism: key(size, 1, "Tensor parallelism in a slice."),
-  ici_tensor_sequence_parallelism: key(
+  ici_data_parallelism: sharding(size, 1, "Data parallelism in a slice; -1 takes what is left."),
+  ici_fsdp_parallelism: sharding(size, -1, "Fully sharded data parallelism in a slice."),
+  ici_fsdp_transpose_parallelism: sharding(size, 1, "FSDP over the other axis of a weight, in a slice."),
+  ici_sequence_parallelism: sharding(size, 1, "Sequence parallelism in a slice."),
+  ici_context_parallelism: sharding(size, 1, "Context parallelism in a slice."),
+  ici_context_usp_ulysses_parallelism: sharding(
+    size,
+    1,
+    "Context parallelism by exchanging heads, in a slice.",
+  ),
+  ici_context_autoregressive_parallelism: sharding(size, 1, "Context parallelism of decoding, in a slice."),
+  ici_tensor_parallelism: sharding(size, 1, "Tensor parallelism in a slice."),
+  ici_tensor_sequence_parallelism: sharding(
     size,
     1,
     "Tensor parallelism with split sequence between blocks, in a slice.",
   ),
-  ici_autoregressive_parallelism: key(size, 1, "Parallelism of decoding in a slice."),
+  ici_autoregressive_parallelism: sharding(size, 1, "Parallelism of decoding in a slice."),
   ici_pipeline_parallelism: stages(size, 1, "Pipeline stages in a slice."),
-  ici_expert_parallelism: key(size, 1, "Expert parallelism in a slice."),
+  ici_expert_parallelism: sharding(size, 1, "Expert parallelism in a slice."),
   dcn_diloco_parallelism: diloco(size, 1, "DiLoCo replicas across slices."),
-  dcn_data_parallelism: key(size, -1, "Data parallelism across slices; -1 takes what is left."),
-  dcn_fsdp_parallelism: key(size, 1, "Fully sharded data parallelism across slices."),
-  dcn_fsdp_transpose_parallelism: key(size, 1, "FSDP over the other axis of a weight, across slices."),
-  dcn_sequence_parallelism: key(size, 1, "Sequence parallelism across slices."),
-  dcn_context_parallelism: key(size, 1, "Context parallelism across slices."),
-  dcn_context_usp_ulysses_parallelism: key(
+  dcn_data_parallelism: sharding(size, -1, "Data parallelism across slices; -1 takes what is left."),
+  dcn_fsdp_parallelism: sharding(size, 1, "Fully sharded data parallelism across slices."),
+  dcn_fsdp_transpose_parallelism: sharding(size, 1, "FSDP over the other axis of a weight, across slices."),
+  dcn_sequence_parallelism: sharding(size, 1, "Sequence parallelism across slices."),
+  dcn_context_parallelism: sharding(size, 1, "Context parallelism across slices."),
+  dcn_context_usp_ulysses_parallelism: sharding(
     size,
     1,
     "Context parallelism by exchanging heads, across slices.",
   ),
-  dcn_context_autoregressive_parallelism: key(size, 1, "Context parallelism of decoding, across slices."),
-  dcn_tensor_parallelism: key(size, 1, "Tensor parallelism across slices."),
-  dcn_tensor_sequence_parallelism: key(size, 1, "Tensor parallelism with split sequence, across slices."),
-  dcn_autoregressive_parallelism: key(size, 1, "Parallelism of decoding across slices."),
+  dcn_context_autoregressive_parallelism: sharding(
+    size,
+    1,
+    "Context parallelism of decoding, across slices.",
+  ),
+  dcn_tensor_parallelism: sharding(size, 1, "Tensor parallelism across slices."),
+  dcn_tensor_sequence_parallelism: sharding(
+    size,
+    1,
+    "Tensor parallelism with split sequence, across slices.",
+  ),
+  dcn_autoregressive_parallelism: sharding(size, 1, "Parallelism of decoding across slices."),
   dcn_pipeline_parallelism: stages(size, 1, "Pipeline stages across slices."),
-  dcn_expert_parallelism: key(size, 1, "Expert parallelism across slices."),
+  dcn_expert_parallelism: sharding(size, 1, "Expert parallelism across slices."),
 } as const;
 
 export const distribution = {

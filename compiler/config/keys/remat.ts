@@ -1,5 +1,6 @@
 // Keys of rematerialisation: what the forward pass keeps for the backward pass.
 
+import { policyNames } from "../../remat-policies.ts";
 import { inert, key, oneOf } from "../key.ts";
 
 const place = oneOf("remat", "device", "offload");
@@ -7,12 +8,7 @@ const latent = inert("no shipped architecture computes this");
 
 export const remat = {
   remat_policy: key(
-    oneOf(
-      ...["full", "none", "minimal", "minimal_with_context", "minimal_flash", "minimal_with_quantization"],
-      ...["minimal_with_context_and_quantization", "minimal_offloaded", "save_dot_with_context_except_mlp"],
-      ...["save_dot_except_mlpwi", "save_dot_except_mlp", "save_qkv_proj", "save_out_proj"],
-      ...["qkv_proj_offloaded", "custom"],
-    ),
+    oneOf(...policyNames),
     "full",
     "What is kept: full recomputes everything, custom follows the keys below.",
   ),
@@ -32,6 +28,11 @@ export const remat = {
   qkv_proj: key(place, "remat", "Queries, keys and values in one."),
   out_proj: key(place, "remat", "Attention's output projection."),
   attention_out: key(place, "remat", "Attention's output before its gate."),
+  gdn_qkvz_proj: key(place, "remat", "Gated DeltaNet's queries, keys, values and gates in one; q3c's own."),
+  gdn_ba_proj: key(place, "remat", "Gated DeltaNet's write strengths and decays in one; q3c's own."),
+  gdn_conv: key(place, "remat", "Gated DeltaNet's convolved queries, keys and values; q3c's own."),
+  gdn_out: key(place, "remat", "The gated delta rule's output; q3c's own."),
+  gdn_out_proj: key(place, "remat", "Gated DeltaNet's output projection; q3c's own."),
   query_wa_proj: latent(place, "remat", "The first factor of latent queries."),
   kv_wa_proj: latent(place, "remat", "The first factor of latent keys and values."),
   mla_q: latent(place, "remat", "Latent queries."),
@@ -39,3 +40,8 @@ export const remat = {
   indexer_cutoff_threshold: latent(place, "remat", "The indexer's cutoff."),
   engram: latent(place, "remat", "The n-gram memory's output."),
 } as const;
+
+/** The tensors that remat_policy=custom places. */
+export const tensorNames: readonly string[] = Object.entries(remat)
+  .filter(([name, { effect }]) => name !== "remat_policy" && effect.kind === "acted-on")
+  .map(([name]) => name);

@@ -1,35 +1,54 @@
 // Keys of a run: what it is called, which model, where its output and checkpoints go, what it logs.
 
-import { bool, inert, int, key, limited, natural, oneOf, orNull, positive, text } from "../key.ts";
+import {
+  bool,
+  inert,
+  int,
+  key,
+  later,
+  limited,
+  natural,
+  oneOf,
+  orNull,
+  positive,
+  text,
+  unmet,
+} from "../key.ts";
 
 const storage = inert("it tunes how fast checkpoint files are written, not what is in them");
 const cloud = inert("q3c writes local files and knows no cloud service");
 const pathways = inert("q3c runs in one process");
+const orbax = later("it is for Orbax checkpoints, which q3c neither reads nor writes");
+const oneSave = "q3c saves once, when training ends";
 const adapters = limited("q3c loads no LoRA adapters");
 
 export const run = {
   run_name: key(text, "", "Names the run and its output folder; empty means model and time."),
   model_name: key(text, "default", "A models/NAME.yml, or a folder with a Hugging Face config.json."),
   override_model_config: key(bool, false, "Lets the command line and environment override the model's keys."),
-  override_logical_axis_rules: key(
+  override_logical_axis_rules: later("it is for splitting work over devices")(
     bool,
     false,
     "Replaces all logical_axis_rules instead of merging by name.",
   ),
-  base_output_directory: key(
-    text,
-    "",
-    "Root of checkpoints, metrics and tensorboard; empty is maxtext_output.",
-  ),
+  base_output_directory: key(text, "", "Root of the folders that runs write; empty is maxtext_output."),
   engine: key(
     oneOf("auto", "tfjs", "native", "xla"),
     "auto",
     "Which engine executes the graph; auto takes the fastest that works here. (q3c only)",
   ),
-  log_config: key(bool, true, "Prints every key when a run starts."),
-  debug_sharding: key(bool, false, "Prints the sharding of every parameter."),
+  log_config: unmet("q3c prints a short summary of the run", [false])(
+    bool,
+    true,
+    "Prints every key when a run starts.",
+  ),
+  debug_sharding: limited("q3c runs on one device")(bool, false, "Prints the sharding of every parameter."),
   metrics_file: key(text, "", "A JSON Lines file for the scalar metrics of every step."),
-  enable_tensorboard: key(bool, true, "Writes TensorBoard event files."),
+  enable_tensorboard: unmet("metrics_file is where q3c writes metrics", [false])(
+    bool,
+    true,
+    "Writes TensorBoard event files.",
+  ),
   use_vertex_tensorboard: cloud(bool, false, "Uploads TensorBoard events to Vertex AI."),
   vertex_tensorboard_project: cloud(orNull(text), "", "The project of TensorBoard on Vertex AI."),
   vertex_tensorboard_region: cloud(orNull(text), "", "The region of TensorBoard on Vertex AI."),
@@ -38,13 +57,17 @@ export const run = {
   enable_wandb: cloud(bool, false, "Logs to Weights & Biases."),
   wandb_project_name: cloud(text, "maxtext", "The project at Weights & Biases."),
   wandb_run_name: cloud(text, "", "The run at Weights & Biases."),
-  hf_access_token: key(orNull(text), "", "Hugging Face token; HF_TOKEN in the environment is better."),
+  hf_access_token: inert("q3c downloads nothing")(
+    orNull(text),
+    "",
+    "Hugging Face token; HF_TOKEN in the environment is better.",
+  ),
   hardware: inert("the engine decides where a graph runs")(
     oneOf("tpu", "gpu", "gpu_multiprocess", "cpu"),
     "tpu",
     "The family of hardware that JAX runs on.",
   ),
-  jax_cache_dir: inert("q3c has its own compile cache")(
+  jax_cache_dir: inert("it only tunes JAX")(
     orNull(text),
     "~/jax_cache",
     "The folder of JAX's compile cache.",
@@ -53,17 +76,33 @@ export const run = {
 
 export const checkpoint = {
   load_parameters_path: key(text, "", "Loads parameters only, from this checkpoint item."),
-  load_full_state_path: key(text, "", "Loads parameters, optimiser state and step."),
-  enable_checkpointing: key(bool, true, "Saves checkpoints while training."),
-  save_checkpoint_on_start: key(bool, true, "Saves step 0 too."),
-  save_checkpoint_on_completion: key(bool, true, "Saves once more when training ends."),
-  async_checkpointing: key(bool, true, "Saves beside the training loop instead of stopping it."),
-  checkpoint_period: key(positive, 10_000, "Steps between checkpoints."),
-  max_num_checkpoints_to_keep: key(orNull(positive), null, "Keeps only the latest so many."),
-  enable_continuous_checkpointing: key(bool, false, "Saves again as soon as the last save is done."),
-  enable_autocheckpoint: key(bool, false, "Saves when the process is told to stop."),
-  force_unroll: key(bool, false, "Unstacks layers when only parameters are written."),
-  source_checkpoint_layout: limited("q3c sees for itself what a checkpoint is", [
+  load_full_state_path: limited("q3c restores weights only, from load_parameters_path")(
+    text,
+    "",
+    "Loads parameters, optimiser state and step.",
+  ),
+  enable_checkpointing: key(bool, true, "Saves checkpoints; q3c saves one, when training ends."),
+  save_checkpoint_on_start: unmet(oneSave, [false])(bool, true, "Saves step 0 too."),
+  save_checkpoint_on_completion: limited("enable_checkpointing=false saves nothing")(
+    bool,
+    true,
+    "Saves once more when training ends.",
+  ),
+  async_checkpointing: inert(oneSave)(bool, true, "Saves beside the training loop instead of stopping it."),
+  checkpoint_period: unmet(oneSave)(positive, 10_000, "Steps between checkpoints."),
+  max_num_checkpoints_to_keep: inert(oneSave)(orNull(positive), null, "Keeps only the latest so many."),
+  enable_continuous_checkpointing: limited(oneSave)(
+    bool,
+    false,
+    "Saves again as soon as the last save is done.",
+  ),
+  enable_autocheckpoint: limited(oneSave)(bool, false, "Saves when the process is told to stop."),
+  force_unroll: inert("q3c always writes each layer by itself")(
+    bool,
+    false,
+    "Unstacks layers when only parameters are written.",
+  ),
+  source_checkpoint_layout: limited("q3c reads safetensors and refuses what is not", [
     "safetensors",
     "safetensors_dynamic",
   ])(oneOf("orbax", "safetensors", "safetensors_dynamic"), "orbax", "The format of the loaded checkpoint."),
@@ -77,9 +116,9 @@ export const checkpoint = {
     false,
     "Says that the loaded weights are quantised.",
   ),
-  checkpoint_storage_use_ocdbt: key(bool, true, "Writes one OCDBT database instead of a folder per array."),
-  checkpoint_storage_use_zarr3: key(bool, true, "Writes zarr 3 metadata instead of zarr 2."),
-  checkpoint_storage_target_data_file_size_bytes: key(
+  checkpoint_storage_use_ocdbt: orbax(bool, true, "Writes one OCDBT database instead of a folder per array."),
+  checkpoint_storage_use_zarr3: orbax(bool, true, "Writes zarr 3 metadata instead of zarr 2."),
+  checkpoint_storage_target_data_file_size_bytes: orbax(
     positive,
     2_147_483_648,
     "Size of data files to aim at.",
@@ -98,7 +137,7 @@ export const checkpoint = {
     "A full path for old checkpoints instead of deleting them.",
   ),
   load_checkpoint_only_once: storage(bool, false, "Loads the base checkpoint once per cluster."),
-  convert_checkpoint_if_possible: limited("`q3c convert` does this")(
+  convert_checkpoint_if_possible: limited("q3c reads safetensors as they are")(
     bool,
     false,
     "Converts the checkpoint when a run starts.",
@@ -125,5 +164,9 @@ export const checkpoint = {
   replicator_backup_interval_minutes: storage(natural, 0, "Minutes between copies of local checkpoints."),
   lora_input_adapters_path: adapters(text, "", "LoRA adapters for serving."),
   hf_lora_adapter_path: adapters(text, "", "A LoRA adapter of Hugging Face."),
-  reuse_example_batch: key(int, 0, "Trains on the first batch again and again when 1."),
+  reuse_example_batch: limited("every step has a batch of its own")(
+    int,
+    0,
+    "Trains on the first batch again and again when 1.",
+  ),
 } as const;

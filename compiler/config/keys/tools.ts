@@ -2,8 +2,8 @@
 
 import { bool, inert, int, natural, oneOf, positive, text } from "../key.ts";
 
-const profile = inert("it profiles JAX; q3c has --time-passes and its own timings");
-const dump = inert("it dumps what XLA compiles; q3c prints IR after any pass");
+const profile = inert("it profiles JAX, which q3c does not use");
+const dump = inert("it dumps what XLA compiles; `q3c compile` prints q3c's programs");
 const monitor = inert("it reports to Google Cloud");
 const jax = inert("it concerns JAX's processes");
 

@@ -27,7 +27,11 @@ const teacher = inert("q3c has no distillation trainer");
 
 export const training = {
   steps: key(int, 150_001, "Training steps; -1 means learning_rate_schedule_steps."),
-  log_period: key(positive, 100, "Steps between writes of metrics to disk."),
+  log_period: inert("every step is written at once")(
+    positive,
+    100,
+    "Steps between writes of metrics to disk.",
+  ),
   init_weights_seed: key(int, 0, "Seed of new weights."),
   gradient_accumulation_steps: key(positive, 1, "Micro batches per step."),
   gradient_clipping_threshold: key(nonNegative, 1.0, "Largest global norm of the gradient; 0 never clips."),
@@ -114,10 +118,18 @@ export const optimizer = {
 } as const;
 
 export const evaluation = {
-  eval_interval: key(int, -1, "Steps between evaluations; -1 never evaluates."),
-  eval_steps: key(int, -1, "Batches per evaluation; -1 takes all there are."),
-  eval_start_step: key(natural, 0, "First step that may evaluate."),
-  target_eval_loss: key(nonNegative, 0.0, "Stops when the evaluation loss is this low; 0 never does."),
+  eval_interval: limited("q3c does not evaluate while training")(
+    int,
+    -1,
+    "Steps between evaluations; -1 never evaluates.",
+  ),
+  eval_steps: inert("eval_interval is refused")(int, -1, "Batches per evaluation; -1 takes all there are."),
+  eval_start_step: inert("eval_interval is refused")(natural, 0, "First step that may evaluate."),
+  target_eval_loss: limited("q3c does not evaluate while training")(
+    nonNegative,
+    0.0,
+    "Stops when the evaluation loss is this low; 0 never does.",
+  ),
 } as const;
 
 export const fineTuning = {

@@ -1,10 +1,12 @@
 // The reference engine: op by op on tfjs. Every op record is a tfjs kernel on the executing backends.
+import { totalmem } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
 import { elements, shapeOf } from "../../../compiler/ir/shape.ts";
 import type { TensorType } from "../../../compiler/ir/types.ts";
 import { isLoop } from "../../../compiler/ops/fused.ts";
 import { ops } from "../../../compiler/ops/index.ts";
 import { at } from "../../../compiler/ops/op.ts";
+import { roundTo } from "../../../compiler/ops/round.ts";
 import { executable, scheduleOf } from "../../../compiler/plan/schedule.ts";
 import type { Buffer, Engine, Executable, HostArray } from "../engine.ts";
 import { type BackendName, startBackend, useBackend } from "./backend.ts";
@@ -30,6 +32,9 @@ function registerOps(backendName: BackendName): void {
   }
 }
 
+// wasm addresses 4 GiB, of which some is the kernels' own; the JavaScript backend has the machine's memory.
+const CAPACITY: Readonly<Record<BackendName, number>> = { wasm: 3.8 * 2 ** 30, cpu: totalmem() };
+
 /** Starts the reference engine on tfjs's wasm backend, or on its JavaScript one. */
 export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<Engine> {
   const { name } = await startBackend(preferred);
@@ -39,6 +44,7 @@ export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<
   const bufferOf = (type: TensorType, tensor: tf.Tensor): TfjsBuffer => ({ type, tensor });
   return {
     name: `tfjs-${name}`,
+    capacity: CAPACITY[name],
     compile(module, { donated = [] } = {}): Executable {
       const body = executable(module.body);
       const given = body.params.map((_, i) => donated.includes(i));
@@ -58,7 +64,9 @@ export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<
     bytesOf: (type) => elements(type) * tf.util.bytesPerElement(tfDType(type)),
     upload(type: TensorType, data: HostArray): Buffer {
       useBackend(name);
-      return bufferOf(type, tf.tensor(data, shapeOf(type), tfDType(type)));
+      // Weights made or read in f32 start on the grid of the dtype they are held in.
+      const held = data instanceof Float32Array ? roundTo(type.dtype, data) : data;
+      return bufferOf(type, tf.tensor(held, shapeOf(type), tfDType(type)));
     },
     download: (buffer: Buffer): HostArray => tensorIn(buffer).dataSync() as HostArray,
     release: (buffer: Buffer): void => tensorIn(buffer).dispose(),

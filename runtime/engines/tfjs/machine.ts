@@ -120,12 +120,6 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
       regions,
       onHost,
       products,
-      runBlock: (region, args) =>
-        this.run(
-          region,
-          args,
-          region.params.map(() => false),
-        ),
     };
     const call: Call = { node, context };
     const result: unknown = tf

@@ -1,5 +1,5 @@
-// The inner loops of a matrix product as a WebAssembly module over tfjs-wasm's own memory, four floats at a time:
-// m rows of a against a panel of eight columns of b. Written out as bytes by the few words below.
+// The inner loops of a matrix product as a WebAssembly module over tfjs-wasm's own memory: m rows of a against a panel
+// of eight columns of b, summed in double precision two columns at a time. Written out as bytes by the words below.
 
 /** Rows at `a` times a panel at `b` into rows at `c`: addresses and steps in bytes. */
 export type Panel = (
@@ -17,10 +17,12 @@ export type Panel = (
 const [A, A_ROW, A_STEP, B, B_STEP, C, C_ROW, M, K] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const [P, B_AT] = [9, 10];
 const A_AT = [11, 12, 13, 14];
-const [LEFT, RIGHT, SPLAT] = [15, 16, 17];
-/** Two vectors of sums for each of four rows. */
-const SUMS = [18, 19, 20, 21, 22, 23, 24, 25];
-const [INTS, VECTORS] = [6, 11];
+/** The panel's row of eight, as four pairs of doubles. */
+const PAIRS = [15, 16, 17, 18];
+const SPLAT = 19;
+/** Four pairs of sums for each of four rows. */
+const SUMS = Array.from({ length: 16 }, (_, i) => 20 + i);
+const [INTS, VECTORS] = [6, 21];
 
 /** A WebAssembly memory; what is used of WebAssembly, which no type library of Node's declares. */
 export type Memory = { readonly buffer: ArrayBuffer };
@@ -45,12 +47,16 @@ const SUB: Code = [0x6b];
 const isZero: Code = [0x45];
 const isLess: Code = [0x48];
 const simd = (op: number): Code => [0xfd, ...leb(op)];
-const load = (offset: number): Code => [...simd(0), 2, offset];
-const loadSplat: Code = [...simd(9), 2, 0];
-const store = (offset: number): Code => [...simd(11), 2, offset];
+/** Two floats as doubles: v128.load64_zero, f64x2.promote_low_f32x4. */
+const loadPair = (offset: number): Code => [...simd(93), 2, offset, ...simd(95)];
+/** One float as two doubles: f32.load, f64.promote_f32, f64x2.splat. */
+const loadSplat: Code = [0x2a, 2, 0, 0xbb, ...simd(20)];
+/** Two doubles as floats: v128.store64_lane of what f32x4.demote_f64x2_zero left. */
+const demote = simd(94);
+const storePair = (offset: number): Code => [...simd(91), 2, offset, 0];
 const zeros: Code = [...simd(12), ...new Array<number>(16).fill(0)];
-const times = simd(230);
-const plus = simd(228);
+const times = simd(242);
+const plus = simd(240);
 /** A loop that ends as soon as the condition holds. */
 const until = (ends: Code, body: Code): Code =>
   seq([0x02, 0x40, 0x03, 0x40], ends, [0x0d, 1], body, [0x0c, 0, 0x0b, 0x0b]);
@@ -61,24 +67,24 @@ function rowsOf(rows: number): Code {
   const each = (code: (row: number) => Code): Code =>
     seq(...Array.from({ length: rows }, (_, row) => code(row)));
   const at = (row: number): number => A_AT[row] ?? 0;
-  const sum = (row: number, half: number): number => SUMS[2 * row + half] ?? 0;
-  const addTo = (local: number, half: number): Code =>
-    seq(get(local), get(SPLAT), get(half), times, plus, set(local));
+  const sum = (row: number, pair: number): number => SUMS[4 * row + pair] ?? 0;
+  const pairs = (code: (local: number, pair: number) => Code): Code => seq(...PAIRS.map(code));
   return seq(
     each((row) => seq(row === 0 ? get(A) : seq(get(at(row - 1)), get(A_ROW), ADD), set(at(row)))),
-    each((row) => seq(zeros, set(sum(row, 0)), zeros, set(sum(row, 1)))),
+    each((row) => pairs((_, pair) => seq(zeros, set(sum(row, pair))))),
     seq(get(B), set(B_AT), get(K), set(P)),
     until(
       seq(get(P), isZero),
       seq(
-        seq(get(B_AT), load(0), set(LEFT), get(B_AT), load(16), set(RIGHT)),
+        pairs((local, pair) => seq(get(B_AT), loadPair(8 * pair), set(local))),
         each((row) =>
           seq(
             get(at(row)),
             loadSplat,
             set(SPLAT),
-            addTo(sum(row, 0), LEFT),
-            addTo(sum(row, 1), RIGHT),
+            pairs((local, pair) =>
+              seq(get(sum(row, pair)), get(SPLAT), get(local), times, plus, set(sum(row, pair))),
+            ),
             advance(at(row), get(A_STEP)),
           ),
         ),
@@ -88,12 +94,7 @@ function rowsOf(rows: number): Code {
     ),
     each((row) =>
       seq(
-        get(C),
-        get(sum(row, 0)),
-        store(0),
-        get(C),
-        get(sum(row, 1)),
-        store(16),
+        pairs((_, pair) => seq(get(C), get(sum(row, pair)), demote, storePair(8 * pair))),
         advance(C, get(C_ROW)),
         advance(A, get(A_ROW)),
       ),

@@ -1,0 +1,68 @@
+// What an elaboration carries around: its options, tables, and what a name stands for.
+import type { Expression } from "../config/expression.ts";
+import { type ConfigValue, describeValue } from "../config/value.ts";
+import { fail, type Span } from "../diag.ts";
+import type { DType } from "../dtype.ts";
+import type { BlockBuilder } from "../ir/build.ts";
+import type { Module, Value } from "../ir/types.ts";
+import type { Frame } from "./frame.ts";
+import type { ParamDecl } from "./param.ts";
+import type { Architecture, BlockDef } from "./syntax.ts";
+
+export type CallExpression = Extract<Expression, { kind: "call" }>;
+
+/** What a name or an expression stands for while elaborating. */
+export type Entity =
+  | { readonly kind: "scalar"; readonly value: ConfigValue }
+  | { readonly kind: "tensors"; readonly values: readonly Value[] };
+
+export type ElaborateOptions = {
+  /** A configuration value, or nothing when there is no such key. */
+  find(name: string): ConfigValue | undefined;
+  readonly keys: readonly string[];
+  readonly activationDType: DType;
+  readonly weightDType: DType;
+  /** Sizes that take the place of the declared ones: another batch or sequence length. */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** Names of `sow` statements whose values become results after the model's own. */
+  readonly taps?: readonly string[];
+};
+
+export type Elaborated = {
+  /** Parameters: the model's inputs, then the parameters in order of appearance. */
+  readonly module: Module;
+  readonly params: readonly ParamDecl[];
+  /** How many results each tap has, in the order asked for. */
+  readonly taps: ReadonlyMap<string, number>;
+};
+
+export type Scope = Map<string, Entity>;
+export type Place = { readonly path: string; readonly origin: string };
+
+/** Everything an elaboration carries around. */
+export type Context = {
+  readonly arch: Architecture;
+  readonly options: ElaborateOptions;
+  readonly dims: Map<string, { size: number; at: Span }>;
+  readonly builder: BlockBuilder;
+  readonly params: Map<string, ParamDecl>;
+  /** Tensors that parameters come from, and where each was named. */
+  readonly homes: Map<string, Span>;
+  readonly sown: Map<string, Value[]>;
+  /** The blocks whose calls are under way. */
+  readonly running: Set<BlockDef>;
+  /** Where a value got its name, for the second span of an error. */
+  readonly declared: Map<Value, Span>;
+  /** Runs a block's body for a call; statements and expressions need each other. */
+  callBlock(frame: Frame, block: BlockDef, call: CallExpression): readonly Value[];
+};
+
+/** The one tensor an entity is, or an error at the place that wants one. */
+export const single = (x: Entity, at: Span): Value => {
+  if (x.kind === "scalar")
+    return fail({ code: "arch-type", message: `a tensor is wanted, this is ${describeValue(x.value)}`, at });
+  const [only] = x.values;
+  if (!only || x.values.length !== 1)
+    return fail({ code: "arch-type", message: `one tensor is wanted, this gives ${x.values.length}`, at });
+  return only;
+};

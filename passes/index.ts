@@ -1,0 +1,80 @@
+// The passes, and the pipelines they make up.
+import { differentiate } from "../compiler/autodiff/differentiate.ts";
+import type { RematPolicy } from "../compiler/remat-policies.ts";
+import { canonicalize } from "./canonicalize.ts";
+import { commonSubexpressions } from "./common-subexpressions.ts";
+import { deadCode } from "./dead-code.ts";
+import { fuseKernels } from "./fuse-kernels.ts";
+import { type Pass, unknownPass } from "./pass.ts";
+import { planMemoryPass } from "./plan-memory.ts";
+import { readPolicy, remat } from "./remat.ts";
+import { scanLayers } from "./scan-layers.ts";
+import { unscanLayers } from "./unscan-layers.ts";
+
+export const differentiation: Pass = {
+  name: "differentiate",
+  doc: "After the module's results, the gradient of the first one with respect to each parameter.",
+  run: (module) => differentiate(module),
+};
+
+/** Every pass by itself, for `q3c opt` and `q3c explain`; remat as it is without a policy's name. */
+export const passes: readonly Pass[] = [
+  canonicalize,
+  commonSubexpressions,
+  deadCode,
+  differentiation,
+  fuseKernels,
+  planMemoryPass,
+  remat(readPolicy("full")),
+  scanLayers,
+  unscanLayers,
+];
+
+/** The pass of a text: a name, as pipelines number it (`dead-code.2`) or not, for remat with its policy: `remat(minimal)`. */
+export function readPass(text: string): Pass {
+  const [, name = text, policy] = /^([a-z-]+)(?:\.\d+)?(?:\((.*)\))?$/.exec(text.trim()) ?? [];
+  if (name === "remat" && policy !== undefined) return remat(readPolicy(policy));
+  const found = policy === undefined ? passes.find((pass) => pass.name === name) : undefined;
+  return found ?? unknownPass(text, passes);
+}
+
+export type PipelineChoices = {
+  /** Whether layers are scanned over (MaxText scan_layers). */
+  readonly scanLayers: boolean;
+  /** What the forward pass keeps of a layer (MaxText remat_policy); nothing to say where there is no backward pass. */
+  readonly remat?: RematPolicy;
+};
+
+const tidy: readonly Pass[] = [
+  canonicalize, // first, so that what is the same looks the same
+  commonSubexpressions,
+  deadCode,
+];
+
+/** What runs on a program before it is differentiated, or at all. */
+export const forwardPipeline = (choices: PipelineChoices): readonly Pass[] => [
+  ...(choices.scanLayers ? [scanLayers] : []), // first: once layers share values they are not alike
+  ...(choices.remat ? [remat(choices.remat)] : []), // likewise, and its regions go around a loop over layers
+  ...tidy,
+];
+
+/** What runs on a program with its gradients. */
+export const jointPipeline = (_choices: PipelineChoices): readonly Pass[] => [
+  ...tidy, // gradients come with products with one and reshapes back, and compute again what the forward has
+  fuseKernels, // what joins a group is settled once nothing is computed twice
+  planMemoryPass, // of the program as it will run
+];
+
+/** From a loss to the program of a training step, each pass under a name of its own. */
+export const trainingPipeline = (choices: PipelineChoices): readonly Pass[] =>
+  numbered([...forwardPipeline(choices), differentiation, ...jointPipeline(choices)]);
+
+/** The second pass of a name is `name.2`, as the printer has it with values. */
+function numbered(list: readonly Pass[]): readonly Pass[] {
+  const counts = new Map<string, number>();
+  return list.map((pass) => {
+    const count = (counts.get(pass.name) ?? 0) + 1;
+    counts.set(pass.name, count);
+    return count === 1 ? pass : { ...pass, name: `${pass.name}.${count}` };
+  });
+}

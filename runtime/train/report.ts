@@ -1,0 +1,93 @@
+// What a training run tells: facts at the start, MaxText's scalars and line at every step, the metrics file.
+import * as fs from "node:fs";
+import { dirname, resolve } from "node:path";
+import type { Config } from "../../compiler/config/load.ts";
+import { fail } from "../../compiler/diag.ts";
+import type { StepReport } from "./trainer.ts";
+
+/** What is known before the first step. */
+export type RunFacts = {
+  readonly run_name: string;
+  readonly parameters: number;
+  readonly weights: string;
+  readonly data: string;
+  readonly engine: string;
+  readonly steps: number;
+  readonly tokens_per_step: number;
+  readonly tflops_per_step: number;
+  /** Where the model will be saved, or null. */
+  readonly output: string | null;
+};
+
+export type Scalars = Readonly<Record<string, number>>;
+
+export const tokensPerStep = ({ values }: Config): number =>
+  values.global_batch_size_to_train_on * values.max_target_length;
+
+/** The facts as lines. */
+export const factLines = (facts: RunFacts): readonly string[] => [
+  `run: ${facts.run_name}`,
+  `number parameters: ${(facts.parameters / 1e9).toFixed(3)} billion (${facts.parameters.toLocaleString("en-US")})`,
+  `weights: ${facts.weights}`,
+  `data: ${facts.data}`,
+  `engine: ${facts.engine}`,
+  `output: ${facts.output ?? "none (enable_checkpointing=false)"}`,
+  `Per train step: total TFLOPs ${facts.tflops_per_step.toPrecision(4)}, ${facts.tokens_per_step} tokens`,
+];
+
+/** MaxText's scalars under MaxText's names; `tflops` is a whole step's work. */
+export function scalarsOf(report: StepReport, seconds: number, tokens: number, tflops: number): Scalars {
+  const { metrics, loss, gradNorm, learningRate, totalWeights } = report;
+  const lm = metrics.lm_loss ?? loss;
+  return {
+    "perf/step_time_seconds": seconds,
+    "perf/per_device_tflops_per_sec": tflops / seconds,
+    "perf/per_device_tokens_per_sec": tokens / seconds,
+    "learning/total_weights": totalWeights,
+    "learning/loss": loss,
+    "learning/lm_loss": lm,
+    "learning/perplexity": Math.exp(lm),
+    ...(metrics.moe_lb_loss === undefined ? {} : { "learning/moe_lb_loss": metrics.moe_lb_loss }),
+    "learning/grad_norm": gradNorm,
+    "learning/current_learning_rate": learningRate,
+  };
+}
+
+/** MaxText's line per step (metric_logger.py). */
+export function stepLine(step: number, scalars: Scalars): string {
+  const parts: readonly (readonly [string, string, number])[] = [
+    ["seconds", "perf/step_time_seconds", 3],
+    ["TFLOP/s/device", "perf/per_device_tflops_per_sec", 3],
+    ["Tokens/s/device", "perf/per_device_tokens_per_sec", 3],
+    ["total_weights", "learning/total_weights", 0],
+    ["loss", "learning/loss", 3],
+    ["lm_loss", "learning/lm_loss", 3],
+    ["perplexity", "learning/perplexity", 3],
+    ["moe_lb_loss", "learning/moe_lb_loss", 6],
+  ];
+  const shown = parts.flatMap(([label, name, digits]) => {
+    const scalar = scalars[name];
+    return scalar === undefined ? [] : [`${label}: ${scalar.toFixed(digits)}`];
+  });
+  return `completed step: ${step}, ${shown.join(", ")}`;
+}
+
+/** Writes one JSON object a step to the configuration's metrics_file; an existing file is refused. */
+export function metricsFile({ values }: Config, cwd: string): (scalars: Scalars) => void {
+  if (values.metrics_file === "") return () => {};
+  const path = resolve(cwd, values.metrics_file);
+  const attempt = (work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      fail({ code: "metrics-file", message: `metrics_file ${path}: cannot be written: ${error.message}` });
+    }
+  };
+  attempt(() => {
+    fs.mkdirSync(dirname(path), { recursive: true });
+    fs.closeSync(fs.openSync(path, "wx"));
+  });
+  return (scalars) =>
+    attempt(() => fs.appendFileSync(path, `${JSON.stringify({ ...scalars, run_name: values.run_name })}\n`));
+}

@@ -1,0 +1,268 @@
+// scan-layers and unscan-layers on random modules made of layers, and on small Qwen3-Nexts of every make.
+
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import { differentiate } from "../../compiler/autodiff/differentiate.ts";
+import { parseModule } from "../../compiler/ir/parse.ts";
+import { printModule } from "../../compiler/ir/print.ts";
+import { allNodes } from "../../compiler/ir/rewrite.ts";
+import type { Module } from "../../compiler/ir/types.ts";
+import { forwardModel } from "../../compiler/model.ts";
+import { isLayerScan, stacksOf } from "../../compiler/stacks.ts";
+import { lossProgram } from "../../compiler/training.ts";
+import { fuseKernels } from "../../passes/fuse-kernels.ts";
+import { forwardPipeline, jointPipeline } from "../../passes/index.ts";
+import { type Pass, runPipeline } from "../../passes/pass.ts";
+import { readPolicy } from "../../passes/remat.ts";
+import { scanLayers } from "../../passes/scan-layers.ts";
+import { unscanLayers } from "../../passes/unscan-layers.ts";
+import { stackWeights, unstackWeights } from "../../runtime/checkpoint/stack.ts";
+import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
+import { randomFrom } from "../support/random.ts";
+import { distance, runModule } from "../support/run.ts";
+import {
+  frozen,
+  gradientsOf,
+  layerNumbers,
+  layersOf,
+  moduleOfLayers,
+  type Numbers,
+  numbersFor,
+  operandsOf,
+  stacks,
+  tinyModel,
+} from "./support.ts";
+
+const engine = await startTfjsEngine();
+const scan = (module: Module): Module => runPipeline(frozen(module), [scanLayers]);
+const unscan = (module: Module): Module => runPipeline(frozen(module), [unscanLayers]);
+const scansIn = ({ body }: Module): number[] =>
+  body.nodes.filter(isLayerScan).map(({ attrs }) => attrs["length"] as number);
+
+/** How far gradients may be apart, relative to the largest of a tensor or to `floor`. */
+type Tolerance = { readonly error: number; readonly floor: number };
+
+function expectSame(
+  module: Module,
+  numbers: Numbers,
+  forward: readonly Pass[],
+  joint: readonly Pass[],
+  { error, floor }: Tolerance,
+): void {
+  const results = module.body.results.length;
+  const plain = differentiate(module);
+  const changed = runPipeline(differentiate(runPipeline(module, forward)), joint);
+  const [wanted, found] = [plain, changed].map((each) => runModule(engine, each, operandsOf(each, numbers)));
+  for (let i = 0; i < results; i++) expect(distance(found![i]!, wanted![i]!, floor)).toBeLessThan(1e-5);
+  const [before, after] = [gradientsOf(plain, wanted!, results), gradientsOf(changed, found!, results)];
+  expect([...after.keys()].sort()).toEqual([...before.keys()].sort());
+  for (const [name, gradient] of before) {
+    const own = distance(after.get(name)!, gradient, floor);
+    expect({ name, own, isNear: own < error }).toMatchObject({ isNear: true });
+  }
+}
+
+describe("on random layers", () => {
+  // Weights lie within 1.5 of zero; a gradient far smaller is a difference of larger ones.
+  const random: Tolerance = { error: 1e-5, floor: 0.05 };
+
+  test("unscan after scan prints the same module", () => {
+    fc.assert(
+      fc.property(stacks, (stack) => {
+        const module = moduleOfLayers(stack);
+        expect(printModule(unscan(scan(module)))).toBe(printModule(module));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("what repeats is rolled, and its parameters are stacked", () => {
+    fc.assert(
+      fc.property(stacks, (stack) => {
+        // A deep layer is two others under one number: a cycle of the two goes on where its numbers do not.
+        fc.pre(stack.rounds >= 2 && !layersOf(stack).includes("deep"));
+        const scanned = scan(moduleOfLayers(stack));
+        const rolled = stacksOf(scanned.body).reduce((n, { members }) => n + members.length, 0);
+        expect(rolled).toBeGreaterThan(0);
+        expect(
+          scanned.body.nodes.some(({ op, loc }) => op.name === "concatenate" && loc.kind === "pass"),
+        ).toBe(false);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("twice is once, and the text is the module", () => {
+    fc.assert(
+      fc.property(stacks, (stack) => {
+        const scanned = scan(moduleOfLayers(stack));
+        expect(printModule(scan(scanned))).toBe(printModule(scanned));
+        expect(printModule(unscan(parseModule(printModule(scanned))))).toBe(
+          printModule(moduleOfLayers(stack)),
+        );
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("values and gradients stay, scanned and through both pipelines", () => {
+    fc.assert(
+      fc.property(stacks, fc.integer({ min: 0, max: 2 ** 30 }), (stack, seed) => {
+        if (layersOf(stack).length === 0) return;
+        const module = moduleOfLayers(stack);
+        const numbers = layerNumbers(module, randomFrom(seed));
+        expectSame(module, numbers, [scanLayers], [], random);
+        expectSame(
+          module,
+          numbers,
+          forwardPipeline({ scanLayers: true }),
+          // Fused loops round otherwise; tests/fusion holds them to bounds that know it.
+          jointPipeline({ scanLayers: true }).filter((pass) => pass !== fuseKernels),
+          random,
+        );
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test("a joint program with scans can be written out", () => {
+    fc.assert(
+      fc.property(stacks, fc.integer({ min: 0, max: 2 ** 30 }), (stack, seed) => {
+        const module = moduleOfLayers(stack);
+        const numbers = layerNumbers(module, randomFrom(seed));
+        const joint = differentiate(scan(module));
+        const flat = unscan(joint);
+        const [wanted, found] = [joint, flat].map((each) =>
+          runModule(engine, each, operandsOf(each, numbers)),
+        );
+        for (const [i, x] of wanted!.entries()) expect(distance(found![i]!, x)).toBeLessThan(1e-5);
+      }),
+      { numRuns: 15 },
+    );
+  });
+});
+
+const GDN = "linear_attention";
+const FULL = "full_attention";
+const types = (...list: string[]) => [
+  `layer_types=[${list.join(",")}]`,
+  `base_num_decoder_layers=${list.length}`,
+  "inhomogeneous_layer_cycle_interval=1",
+];
+
+/** Every make: overrides, and how many rounds each scan goes. */
+const makes: readonly (readonly [claim: string, overrides: readonly string[], scans: readonly number[]])[] = [
+  ["one cycle: its three equal layers", ["base_num_decoder_layers=4"], [3]],
+  ["two cycles", ["base_num_decoder_layers=8"], [2]],
+  ["three cycles", ["base_num_decoder_layers=12"], [3]],
+  ["a single layer", types(GDN), []],
+  ["two different layers", types(GDN, FULL), []],
+  ["equal layers", types(FULL, FULL, FULL), [3]],
+  ["layers in no order", types(GDN, FULL, FULL, GDN, GDN, FULL), [2, 2]],
+  ["two cycles and a layer of the third", types(GDN, FULL, GDN, FULL, GDN), [2]],
+  ["two cycles and two equal layers", types(GDN, GDN, FULL, GDN, GDN, FULL, GDN, GDN), [2, 2]],
+  ["a different first layer", types(FULL, GDN, GDN, GDN), [3]],
+  ["a dense first layer", [...types(GDN, GDN, GDN), "mlp_only_layers=[0]"], [2]],
+  [
+    "dense first layers, then a cycle",
+    [...types(GDN, GDN, GDN, FULL, GDN, FULL), "mlp_only_layers=[0,1]"],
+    [2, 2],
+  ],
+  ["a dense layer in the middle", [...types(GDN, GDN, GDN, GDN, GDN), "mlp_only_layers=[2]"], [2, 2]],
+  ["dense layers in a rhythm", [...types(GDN, GDN, GDN, GDN), "mlp_only_layers=[0,2]"], [2]],
+  [
+    "tied embeddings",
+    [...types(GDN, GDN), "logits_via_embedding=true", "normalize_embedding_logits=false"],
+    [2],
+  ],
+  ["dense experts", [...types(GDN, GDN), "sparse_matmul=false"], [2]],
+  ["the recurrent rule", [...types(GDN, GDN), "gdn_chunk_size=64"], [2]],
+  ["bfloat16 activations", [...types(GDN, GDN, FULL), "dtype=bfloat16"], [2]],
+  ["no load balance loss", [...types(GDN, GDN), "load_balance_loss_weight=0"], [2]],
+];
+
+describe.each(makes)("a Qwen3-Next of %s", (_, overrides, scans) => {
+  const config = tinyModel(...overrides);
+  const programs: readonly (readonly [string, Module])[] = [
+    ["its forward program", forwardModel(config).module],
+    ["its hidden states too", forwardModel(config, { taps: ["hidden", "load_balance_loss"] }).module],
+    ["its loss", lossProgram(config).module],
+  ];
+  test.each(programs)("%s: scanned so often, and back again", (_name, module) => {
+    const scanned = scan(module);
+    expect(scansIn(scanned)).toEqual(scans);
+    expect(printModule(unscan(scanned))).toBe(printModule(module));
+    expect(printModule(scan(scanned))).toBe(printModule(scanned));
+  });
+});
+
+describe("a small Qwen3-Next", () => {
+  const { module } = lossProgram(
+    tinyModel("base_num_decoder_layers=4", "inhomogeneous_layer_cycle_interval=2"),
+  );
+  const data = numbersFor(module, randomFrom(7));
+  const numbers: Numbers = new Map([
+    ...[...data].map(
+      ([name, x]) =>
+        [name, /layernorm|decoder_norm|_norm\.scale/.test(name) ? x : x.map((n) => n / 3)] as const,
+    ),
+    ["tokens", Int32Array.from({ length: 12 }, (_, i) => (7 * i) % 32)],
+    ["targets", Int32Array.from({ length: 12 }, (_, i) => (5 * i + 1) % 32)],
+    ["positions", Int32Array.from({ length: 12 }, (_, i) => i % 6)],
+  ]);
+
+  test("values and gradients stay when it is scanned", () => {
+    expectSame(module, numbers, [scanLayers], [], { error: 1e-4, floor: 1e-3 });
+  });
+
+  test.each([
+    [true, "full"],
+    [true, "minimal"],
+    [false, "full"],
+    [false, "none"],
+  ])(
+    "values and gradients stay through the pipelines, scan_layers=%s remat_policy=%s",
+    (isScanned, policy) => {
+      const choices = { scanLayers: isScanned, remat: readPolicy(policy) };
+      expectSame(module, numbers, forwardPipeline(choices), jointPipeline(choices), {
+        error: 1e-4,
+        floor: 1e-3,
+      });
+    },
+  );
+
+  test("as many nodes for three cycles as for two", () => {
+    const [two, three] = [8, 12].map((count) => {
+      const choices = { scanLayers: true };
+      const loss = lossProgram(tinyModel(`base_num_decoder_layers=${count}`)).module;
+      const joint = runPipeline(
+        differentiate(runPipeline(loss, forwardPipeline(choices))),
+        jointPipeline(choices),
+      );
+      return [...allNodes(joint.body)].length;
+    });
+    expect(three).toBe(two);
+  });
+});
+
+test("weights stack and unstack", () => {
+  const module = moduleOfLayers({
+    before: ["normed"],
+    cycle: ["gated", "mixed"],
+    rounds: 3,
+    after: [],
+    areSownResults: false,
+  });
+  const numbers = numbersFor(module, randomFrom(3)) as ReadonlyMap<string, Float32Array>;
+  const held = stacksOf(scan(module).body);
+  expect(held.map(({ param, members }) => [param.hint, members])).toEqual([
+    ["layers_1_by_2.w", ["layers_1.w", "layers_3.w", "layers_5.w"]],
+    ["layers_2_by_2.mix", ["layers_2.mix", "layers_4.mix", "layers_6.mix"]],
+  ]);
+  const stacked = stackWeights(numbers, held);
+  expect(stacked.get("layers_1_by_2.w")).toEqual(
+    Float32Array.from([1, 3, 5].flatMap((i) => [...numbers.get(`layers_${i}.w`)!])),
+  );
+  expect(stacked.has("layers_3.w")).toBe(false);
+  expect(new Map([...unstackWeights(stacked, held)].sort())).toEqual(new Map([...numbers].sort()));
+});
