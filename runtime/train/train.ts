@@ -58,7 +58,7 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     on({ kind: "start", facts: factsOf(config, engine, params, dataset, directory, tflops) });
     const metrics = metricsFile(config, cwd);
     await options.breathe();
-    const { weights, last } = await runSteps(config, engine, dataset, options, (step, scalars) => {
+    const { weights, last } = await runSteps(config, engine, dataset, tflops, options, (step, scalars) => {
       metrics({ step, ...scalars });
       on({ kind: "step", step, of: values.steps, scalars });
     });
@@ -102,12 +102,12 @@ async function runSteps(
   config: Config,
   engine: Engine,
   dataset: Dataset,
+  tflops: number,
   { breathe }: TrainOptions,
   after: (step: number, scalars: Scalars) => void,
 ): Promise<{ weights: Weights; last: StepReport | undefined }> {
   const { values } = config;
   const tokens = tokensPerStep(config);
-  const tflops = (3 * modelFlops(config) * values.gradient_accumulation_steps) / 1e12;
   const trainer = openTrainer(config, engine, (params) => startingWeights(config, params));
   let last: StepReport | undefined;
   for (let step = 0; step < values.steps; step++) {

@@ -96,9 +96,9 @@ describe("on random layers", () => {
     fc.assert(
       fc.property(stacks, (stack) => {
         // A deep layer is two others under one number; three rounds of deep and mixed are rolled further the second time.
-        fc.pre(!layersOf(stack).includes("deep"));
+        const isNumberedOnce = !layersOf(stack).includes("deep");
         const scanned = scan(moduleOfLayers(stack));
-        expect(printModule(scan(scanned))).toBe(printModule(scanned));
+        if (isNumberedOnce) expect(printModule(scan(scanned))).toBe(printModule(scanned));
         expect(printModule(unscan(parseModule(printModule(scanned))))).toBe(
           printModule(moduleOfLayers(stack)),
         );
