@@ -4,7 +4,8 @@ import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { Q3Error } from "../../compiler/diag.ts";
 import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
-import { container, failure, fileOf, scratch } from "./support.ts";
+import { scratch } from "../support/scratch.ts";
+import { container, failure, fileOf } from "./support.ts";
 
 const f32 = (shape: unknown, begin: unknown, end: unknown): object => ({
   dtype: "F32",

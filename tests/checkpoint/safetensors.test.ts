@@ -9,7 +9,8 @@ import {
   writeSafetensors,
   writeShardedSafetensors,
 } from "../../runtime/checkpoint/safetensors.ts";
-import { failure, scratch } from "./support.ts";
+import { scratch } from "../support/scratch.ts";
+import { failure } from "./support.ts";
 
 const tensor = (name: string, values: readonly number[], shape = [values.length]): TensorToWrite => ({
   name,

@@ -1,16 +1,9 @@
-// Safetensors files written byte by byte, without the writer under test, and a directory to put them in.
+// Safetensors files written byte by byte, without the writer under test.
 
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Q3Error } from "../../compiler/diag.ts";
-
-/** A fresh directory, removed when the test process ends. */
-export function scratch(): string {
-  const directory = fs.mkdtempSync(join(tmpdir(), "q3c-test-"));
-  process.on("exit", () => fs.rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
+import { scratch } from "../support/scratch.ts";
 
 /** The bytes of a file with this header, given as JSON text or as a value, and this data. */
 export function container(header: unknown, data: Uint8Array = new Uint8Array()): Uint8Array {

@@ -1,12 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, expect, test } from "@jest/globals";
+import { expect, test } from "@jest/globals";
 import { parseModule } from "../../compiler/ir/parse.ts";
+import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "q3c-opt-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const folder = scratch();
 
 const small = [
   "base",

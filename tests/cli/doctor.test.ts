@@ -1,8 +1,8 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { type Checkup, checkUp } from "../../runtime/doctor.ts";
+import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 
 const finding = ({ findings }: Checkup, what: string) => findings.find((one) => one.what === what);
@@ -50,7 +50,7 @@ test("an old Node is what keeps q3c from running", async () => {
 });
 
 test("compilers are found on PATH, and only programs count", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "q3c-doctor-"));
+  const folder = scratch();
   writeFileSync(join(folder, "clang"), "", { mode: 0o755 });
   writeFileSync(join(folder, "gcc"), "", { mode: 0o644 });
   const at = { version: "0", nodeVersion: "20.0.0" };

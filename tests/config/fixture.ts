@@ -1,17 +1,12 @@
 // A folder to load configurations in: the packaged models with stand-ins for architectures, and files of a test's own.
 
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll } from "@jest/globals";
 import { type Config, loadConfig } from "../../compiler/config/load.ts";
+import { scratch } from "../support/scratch.ts";
 
 const packaged = fileURLToPath(new URL("../../models/", import.meta.url));
-const folders: string[] = [];
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true });
-});
 
 export type Fixture = {
   readonly cwd: string;
@@ -31,8 +26,7 @@ export type ErrorCase = {
 };
 
 export function fixture(files: Readonly<Record<string, string>> = {}): Fixture {
-  const root = mkdtempSync(join(tmpdir(), "q3c-config-"));
-  folders.push(root);
+  const root = scratch();
   const [cwd, modelsDir] = [join(root, "work"), join(root, "models")];
   mkdirSync(cwd);
   cpSync(packaged, modelsDir, { recursive: true });

@@ -9,7 +9,8 @@ import { textDataset } from "../../runtime/data/text.ts";
 import { pieces } from "../../runtime/data/text-file.ts";
 import { byteTokenizer } from "../../runtime/tokenizer/byte.ts";
 import { openTokenizer } from "../../runtime/tokenizer/tokenizer.ts";
-import { failure, scratch } from "../checkpoint/support.ts";
+import { failure } from "../checkpoint/support.ts";
+import { scratch } from "../support/scratch.ts";
 
 function directory(files: Readonly<Record<string, string | Uint8Array>>): string {
   const root = scratch();

@@ -2,7 +2,8 @@ import * as fs from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { expect, test } from "@jest/globals";
 import { expandFiles } from "../../runtime/data/expand-files.ts";
-import { failure, scratch } from "../checkpoint/support.ts";
+import { failure } from "../checkpoint/support.ts";
+import { scratch } from "../support/scratch.ts";
 
 function tree(files: readonly string[]): string {
   const root = scratch();

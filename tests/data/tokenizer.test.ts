@@ -5,7 +5,8 @@ import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { byteTokenizer } from "../../runtime/tokenizer/byte.ts";
 import { openTokenizer } from "../../runtime/tokenizer/tokenizer.ts";
-import { failure, scratch } from "../checkpoint/support.ts";
+import { failure } from "../checkpoint/support.ts";
+import { scratch } from "../support/scratch.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const tiny = openTokenizer({ type: "huggingface", path: "tiny-tokenizer", cwd: here });

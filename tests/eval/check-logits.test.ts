@@ -6,7 +6,8 @@ import { Q3Error } from "../../compiler/diag.ts";
 import { type CheckLogitsOptions, checkLogits } from "../../runtime/eval/check-logits.ts";
 import { readGolden } from "../../runtime/eval/golden.ts";
 import { checkJson } from "../../runtime/eval/report.ts";
-import { fileOf, scratch } from "../checkpoint/support.ts";
+import { fileOf } from "../checkpoint/support.ts";
+import { scratch } from "../support/scratch.ts";
 import { goldenText, type Row, table } from "./support.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { readGolden } from "../../runtime/eval/golden.ts";
-import { failure, fileOf, scratch } from "../checkpoint/support.ts";
+import { failure, fileOf } from "../checkpoint/support.ts";
+import { scratch } from "../support/scratch.ts";
 import { goldenText, outcome } from "./support.ts";
 
 const FIRST = {

@@ -1,6 +1,5 @@
 // The README's first command, shortened: the loss falls, the checkpoint is whole and gives the same logits.
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test } from "@jest/globals";
 import { loadConfig } from "../../compiler/config/load.ts";
@@ -9,12 +8,13 @@ import { openEngine } from "../../runtime/engines/open.ts";
 import { openForward } from "../../runtime/forward.ts";
 import { startingWeights } from "../../runtime/starting-weights.ts";
 import { train } from "../../runtime/train/train.ts";
+import { scratch } from "../support/scratch.ts";
 
 const load = (...args: string[]) =>
   loadConfig(args, { env: {}, cwd: process.cwd(), modelsDir: resolve("models") });
 
 test("examples/train.yml learns, saves and samples", async () => {
-  const out = mkdtempSync(join(tmpdir(), "q3c-"));
+  const out = scratch();
   const config = load(
     "examples/train.yml",
     "steps=60",
