@@ -6,7 +6,7 @@ import type { DType } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import type { Module, Value } from "../ir/types.ts";
 import type { Frame } from "./frame.ts";
-import type { ParamDecl } from "./param.ts";
+import type { ParamDecl, Stacked } from "./param.ts";
 import type { Architecture, BlockDef } from "./syntax.ts";
 
 export type CallExpression = Extract<Expression, { kind: "call" }>;
@@ -37,7 +37,12 @@ export type Elaborated = {
 };
 
 export type Scope = Map<string, Entity>;
-export type Place = { readonly path: string; readonly origin: string };
+export type Place = {
+  readonly path: string;
+  readonly origin: string;
+  /** The path where layers are stacked, and which call of `stacked` it is under. */
+  readonly stack: Stacked | undefined;
+};
 
 /** Everything an elaboration carries around. */
 export type Context = {

@@ -5,11 +5,14 @@ import { blockBuilder, value as newValue } from "../ir/build.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import { formatType, tensor } from "../ir/shape.ts";
 import type { Value } from "../ir/types.ts";
-import type { Context, Elaborated, ElaborateOptions, Scope } from "./context.ts";
+import type { Context, Elaborated, ElaborateOptions, Place, Scope } from "./context.ts";
 import { dimsOf } from "./dims.ts";
 import { Frame } from "./frame.ts";
 import { callBlock, runStatements } from "./statements.ts";
 import type { Architecture, BlockDef, Word } from "./syntax.ts";
+
+/** Where a model's own parameters are. */
+const TOP: Place = { path: "", origin: "", stack: undefined };
 
 /** Elaborates the architecture's model at the sizes and dtypes of a configuration. */
 export function elaborate(arch: Architecture, options: ElaborateOptions): Elaborated {
@@ -27,7 +30,7 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
     callBlock,
   };
   checkNames(arch);
-  const top = new Frame(context, new Map(), { path: "", origin: "" });
+  const top = new Frame(context, new Map(), TOP);
   for (const { name, size } of arch.dims) declareDim(context, top, name, size);
   const inputs = arch.model.formals.map(({ name, dims: list }) => {
     if (!list) return fail({ code: "arch-shape", message: "an input of the model needs dims", at: name.at });
@@ -36,7 +39,7 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
     return { name: name.text, value: made };
   });
   const scope: Scope = new Map(inputs.map(({ name, value }) => [name, { kind: "tensors", values: [value] }]));
-  const results = runStatements(new Frame(context, scope, { path: "", origin: "" }), arch.model.body);
+  const results = runStatements(new Frame(context, scope, TOP), arch.model.body);
   if (!results) fail({ code: "arch-arity", message: "the model returns nothing", at: arch.model.name.at });
   checkSignature(arch.model, results);
   const params = [...context.params.values()];

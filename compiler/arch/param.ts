@@ -23,6 +23,12 @@ export type Origin = {
   readonly part: (Part & { readonly axis: number }) | undefined;
 };
 
+/**
+ * A parameter's place in MaxText's scanned layout. Parameters of one `path` are one there, in the order of their
+ * declaration. `block` is the path up to the block that is stacked, the same for all parameters of one layer.
+ */
+export type Stacked = { readonly block: string; readonly path: string };
+
 export type ParamDecl = {
   /** MaxText's path, dots between its parts. */
   readonly path: string;
@@ -30,6 +36,8 @@ export type ParamDecl = {
   readonly dims: readonly (readonly Factor[])[];
   readonly init: Init;
   readonly origins: readonly Origin[];
+  /** Its place where MaxText stacks layers; nothing for a parameter that is no layer's. */
+  readonly stack: Stacked | undefined;
   readonly at: Span;
 };
 
@@ -81,6 +89,13 @@ export function originOf(syntax: OriginSyntax, name: string, own: DimList, table
     });
   const each = template !== undefined && found ? { key: template, size: found.size } : undefined;
   refuseRepeats(ownDims.flat(), own);
+  if (each && each.size !== 1 && !ownDims.some(([leading]) => leading?.key === each.key))
+    fail({
+      code: "arch-layout",
+      message: `there is one tensor per index of ${each.key}, so ${each.key} must come first in a dim of the parameter`,
+      at: own.at,
+      notes: [{ message: "the tensors' name", at: syntax.name.at }],
+    });
   const sorted = (factors: readonly Factor[]) =>
     factors
       .map(({ key, size }) => `${key}=${size}`)

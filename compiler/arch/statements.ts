@@ -7,10 +7,13 @@ import type { Value } from "../ir/types.ts";
 import { type CallExpression, type Entity, type Scope, single } from "./context.ts";
 import { dimsOf } from "./dims.ts";
 import { Frame } from "./frame.ts";
-import { initOf, layoutOf, type Origin, originOf } from "./param.ts";
+import { initOf, layoutOf, type Origin, originOf, type Stacked } from "./param.ts";
 import type { BlockDef, OriginSyntax, ParamSyntax, Statement, Word } from "./syntax.ts";
 
 const join = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join(".");
+
+const stackedAt = (stack: Stacked | undefined, path: string): Stacked | undefined =>
+  stack && { ...stack, path: join(stack.path, path) };
 
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
@@ -124,6 +127,7 @@ function declareParam(frame: Frame, { name, dims: list, path, origins, init, isS
     dims: layoutOf(list, dims),
     init: initOf(init, (argument) => frame.number(argument)),
     origins: homes,
+    stack: stackedAt(frame.place.stack, interpolate(frame, path)),
     at: name.at,
   });
   builder.loc = { kind: "source", span: name.at };
@@ -160,6 +164,9 @@ function interpolate(frame: Frame, { text }: Word): string {
   });
 }
 
+/** What a block's call says about where its parameters live: their paths, unstacked and stacked, and their origins. */
+const PLACES: readonly string[] = ["at", "stacked", "from"];
+
 export function callBlock(
   frame: Frame,
   block: BlockDef,
@@ -173,12 +180,12 @@ export function callBlock(
     return interpolate(frame, { text: written, at });
   };
   for (const { name, nameAt } of named)
-    if (name !== "at" && name !== "from")
+    if (!PLACES.includes(name))
       fail({
         code: "arch-name",
-        message: `a block takes \`at\` and \`from\`, not \`${name}\``,
+        message: `a block takes ${PLACES.map((place) => `\`${place}\``).join(", ")}, not \`${name}\``,
         at: nameAt,
-        help: didYouMean(name, ["at", "from"]),
+        help: didYouMean(name, PLACES),
       });
   if (args.length !== block.formals.length)
     fail({
@@ -192,7 +199,12 @@ export function callBlock(
     const arg = args[i];
     if (arg) scope.set(formal.name.text, bind(frame, formal, arg));
   });
-  const place = { path: join(frame.place.path, text("at")), origin: join(frame.place.origin, text("from")) };
+  const stacked = text("stacked");
+  const place = {
+    path: join(frame.place.path, text("at")),
+    origin: join(frame.place.origin, text("from")),
+    stack: stacked === "" ? stackedAt(frame.place.stack, text("at")) : { block: stacked, path: stacked },
+  };
   const { running } = frame.context;
   if (running.has(block))
     fail({

@@ -3,6 +3,7 @@ import type { Factor } from "../../compiler/arch/dims.ts";
 import type { Origin, ParamDecl } from "../../compiler/arch/param.ts";
 import { invariant } from "../../compiler/diag.ts";
 import { requireNames } from "./compare-names.ts";
+import { namesOf, originIn } from "./layout.ts";
 import { rearrange } from "./rearrange.ts";
 import type { Safetensors } from "./safetensors.ts";
 
@@ -17,12 +18,6 @@ export type NamedArray = {
 };
 
 const product = (factors: readonly Factor[]): number => factors.reduce((n, { size }) => n * size, 1);
-
-/** The tensors an origin is made of: one, or one per index of the factor in its name. */
-export function namesOf({ name, each }: Origin): string[] {
-  if (!each) return [name];
-  return Array.from({ length: each.size }, (_, i) => name.replace(`{${each.key}}`, String(i)));
-}
 
 /** The shape each of the origin's tensors has. */
 export function shapeOf({ dims, part }: Origin): number[] {
@@ -62,13 +57,6 @@ function readParam(param: ParamDecl, origin: Origin, read: (name: string) => Flo
   return rearrange(joined, fromFactors(origin), param.dims.flat());
 }
 
-/** The origin whose tensors the checkpoint has; the first one when it has none, so that errors name it. */
-function originIn(param: ParamDecl, names: ReadonlySet<string>): Origin {
-  const [preferred] = param.origins;
-  invariant(preferred, `${param.path} has no origin`);
-  return param.origins.find((origin) => namesOf(origin).every((name) => names.has(name))) ?? preferred;
-}
-
 /** Tensors a checkpoint may hold beside the model's: multi-token prediction heads, rotary tables of old files. */
 const isExtra = (name: string): boolean => /^mtp\.|rotary_emb\.inv_freq$/.test(name);
 
@@ -79,7 +67,7 @@ export function readHuggingFace(
   params: readonly ParamDecl[],
 ): Weights {
   const names = new Set(checkpoint.entries.keys());
-  const homes = params.map((param) => ({ param, origin: originIn(param, names) }));
+  const homes = params.map((param) => ({ param, origin: originIn(param, (name) => names.has(name)) }));
   const expected = new Map(
     homes.flatMap(({ origin }) => namesOf(origin).map((name) => [name, { shape: shapeOf(origin) }] as const)),
   );
