@@ -127,6 +127,40 @@ export function writeAside(
   flushDirectory(dirname(path));
 }
 
+/** A file that grows by whole lines. */
+export type Lines = {
+  /** What was in it when it was opened. */
+  readonly lines: readonly string[];
+  /** Adds a line; when it returns, a kill of the process takes nothing of it away. */
+  append(line: string): void;
+  close(): void;
+};
+
+/** Opens or makes a file of lines. A last line without its end, which a kill left half-written, is cut off. */
+export function openLines(path: string): Lines {
+  const bytes = fs.existsSync(path) ? readBytes(path) : new Uint8Array();
+  const whole = bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1);
+  const writing = <T>(write: () => T): T => {
+    try {
+      return write();
+    } catch (error) {
+      if (errno(error) === undefined) throw error;
+      return fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason(error)}` });
+    }
+  };
+  const file = writing(() => {
+    fs.mkdirSync(dirname(path), { recursive: true });
+    const opened = fs.openSync(path, "a");
+    fs.ftruncateSync(opened, whole.length);
+    return opened;
+  });
+  return {
+    lines: decodeUtf8(path, whole).split("\n").slice(0, -1),
+    append: (line) => writing(() => fs.writeFileSync(file, `${line}\n`)),
+    close: () => writing(() => fs.closeSync(file)),
+  };
+}
+
 function refuseExisting(path: string): void {
   if (fs.existsSync(path)) {
     fail({

@@ -38,6 +38,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   chevrotain: ["compiler/ir", "compiler/arch", "compiler/config"],
   yaml: ["compiler/config"],
   "@huggingface": ["runtime/tokenizer"],
+  hyparquet: ["runtime/data"],
 };
 
 type Import = { readonly file: string; readonly target: string; readonly isType: boolean };

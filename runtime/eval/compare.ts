@@ -1,5 +1,7 @@
 // How far the logits of a model lie from golden ones, position by position. All arithmetic is float64.
 
+import { logSumExp } from "./log-softmax.ts";
+
 /** Logits row-major [positions, vocab]. */
 export type LogitTable = { readonly logits: Float32Array; readonly vocab: number };
 
@@ -204,11 +206,7 @@ function summary(found: Differences, { atol }: CompareOptions) {
 
 // Fills `into` with the logarithms of softmax(row), whose least value is then raised to `floor`.
 function logProbabilities(row: Float32Array, into: Float64Array, floor: number | undefined): Float64Array {
-  let max = Number.NEGATIVE_INFINITY;
-  for (const x of row) if (x > max) max = x;
-  let sum = 0;
-  for (const x of row) sum += Math.exp(x - max);
-  const log = max + Math.log(sum);
+  const log = logSumExp(row);
   for (const [id, x] of row.entries()) into[id] = x - log;
   if (floor === undefined) return into;
   let total = 0;

@@ -1,0 +1,90 @@
+// q3c mmlu: multiple-choice questions, as MaxText's mmlu_eval and lm-evaluation-harness ask them.
+import { resolve } from "node:path";
+import { setImmediate as breathe } from "node:timers/promises";
+import { fail } from "../compiler/diag.ts";
+import type { Command } from "./command.ts";
+import { printWarnings, readConfig } from "./config.ts";
+import { startEngine } from "./engine.ts";
+import { showProgress } from "./progress.ts";
+
+const flags = {
+  data_path: { value: "string", doc: "folder, file or pattern with MMLU's files" },
+  num_fewshot: {
+    value: "number",
+    doc: "dev questions of the subject shown first with their answers",
+    default: 0,
+  },
+  limit: { value: "number", doc: "questions of each subject, from its first (all)" },
+  prompt_template: { value: "string", doc: "template with {subject}, {question} and {choices} (MaxText's)" },
+  output_path: { value: "string", doc: "file for each answer; a run that was stopped goes on from it" },
+} as const;
+
+/** A flag that counts something. */
+function requireCount(name: string, value: number | undefined, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && value >= least)) return;
+  const message = `--${name} must be a whole number from ${least} up, found ${value}`;
+  fail({ code: "bad-flag-value", message }, 2);
+}
+
+export const mmlu: Command<typeof flags> = {
+  name: "mmlu",
+  summary: "Answer MMLU's questions and say how many are right.",
+  usage: "mmlu <config.yml | base> [key=value ...] --data_path=<folder> [--num_fewshot=5]",
+  details: [
+    "Reads the files of cais/mmlu (Parquet), of the first publication (CSV in test/ and dev/) and JSON Lines with question, choices, answer and subject. Nothing is downloaded.",
+    "The model's answer is the letter with the highest log likelihood after the prompt, as lm-evaluation-harness scores `mmlu`; prompt and letter may take max_target_length - 1 tokens, and a longer prompt loses its beginning.",
+    "--limit counts for each subject, as in lm-evaluation-harness.",
+  ],
+  flags,
+  maxTextModules: ["benchmarks.mmlu.mmlu_eval"],
+  async run({ args, flags: given, io }) {
+    const { data_path: path, num_fewshot: shots, limit } = given;
+    requireCount("num_fewshot", shots, 0);
+    requireCount("limit", limit, 1);
+    if (path === undefined || path === "") {
+      const help = "pass --data_path=<folder of MMLU>; q3c downloads nothing";
+      fail({ code: "mmlu-data", message: "no questions are named", help }, 2);
+    }
+    const config = await readConfig(args, io);
+    printWarnings(config, io, given.json, false);
+    const { requireLocal } = await import("../compiler/config/remote.ts");
+    requireLocal(config, "load_parameters_path", "tokenizer_path");
+    const { readMmlu } = await import("../runtime/eval/mmlu/read.ts");
+    const { DEFAULT_TEMPLATE, promptsOf } = await import("../runtime/eval/mmlu/prompt.ts");
+    const { ask, digestOf, evaluate } = await import("../runtime/eval/mmlu/evaluate.ts");
+    const { mmluLines, mmluReport } = await import("../runtime/eval/mmlu/report.ts");
+    const { fileResults, memoryResults } = await import("../runtime/eval/mmlu/results.ts");
+    const { openModel } = await import("../runtime/eval/open-model.ts");
+
+    const template = given.prompt_template ?? DEFAULT_TEMPLATE;
+    const askAll = { prompt: promptsOf(template), shots, limit };
+    const subjects = await readMmlu(path, io.cwd);
+    const { count, digest } = digestOf(ask(subjects, askAll));
+    const model = openModel(config, await startEngine(config), io.cwd);
+    const { byLikelihood } = await import("../runtime/eval/mmlu/likelihood.ts");
+    const judge = byLikelihood(model.run, { ...model, maxTokens: config.values.max_target_length - 1 });
+    const facts = { num_fewshot: shots, limit: limit ?? null, questions: digest, ...model.facts };
+    const results =
+      given.output_path === undefined
+        ? memoryResults()
+        : fileResults(resolve(io.cwd, given.output_path), facts);
+    if (!given.json) io.out(`weights: ${model.facts.weights}`);
+    const progress = showProgress(io, { label: "question", elsewhere: "quiet" });
+    let done = 0;
+    let right = 0;
+    try {
+      const answers = await evaluate(ask(subjects, askAll), judge, results, async (answered, isNew) => {
+        done++;
+        if (answered.chosen === answered.answer) right++;
+        progress(done, count, `accuracy ${(right / done).toFixed(4)}`);
+        if (isNew) await breathe();
+      });
+      const report = mmluReport(answers);
+      if (given.json) io.out(JSON.stringify({ ...facts, ...report }));
+      else for (const line of mmluLines(report)) io.out(line);
+      return 0;
+    } finally {
+      results.close();
+    }
+  },
+};
