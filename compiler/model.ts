@@ -1,8 +1,9 @@
 // Configuration → the model's forward program: the `.arch` file elaborated at the configuration's sizes and dtypes.
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
-import type { Elaborated } from "./arch/context.ts";
+import type { Elaborated, ElaborateOptions } from "./arch/context.ts";
 import { elaborate } from "./arch/elaborate.ts";
+import type { ParamDecl } from "./arch/param.ts";
 import { type Architecture, parseArchitecture } from "./arch/syntax.ts";
 import type { Config } from "./config/load.ts";
 import type { ConfigValue } from "./config/value.ts";
@@ -44,18 +45,41 @@ export function dtypeNamed(name: string): DType {
   return dtype;
 }
 
-/** Inputs tokens and positions [batch, seq], then parameters → logits [batch, seq, vocab] in f32, then taps. */
-export function forwardModel(config: Config, options: ForwardOptions = {}): Elaborated {
-  const { sizes = {}, taps = [], values = {} } = options;
+function elaborateOptions(
+  config: Config,
+  { sizes = {}, taps = [], values = {} }: ForwardOptions,
+): ElaborateOptions {
   const all = { ...(config.values as unknown as Readonly<Record<string, ConfigValue>>), ...values };
-  return elaborate(readArchitecture(config), {
+  return {
     find: (name) => (Object.hasOwn(all, name) ? all[name] : undefined),
     keys: Object.keys(all),
     activationDType: dtypeNamed(config.values.dtype),
     weightDType: dtypeNamed(config.values.weight_dtype),
     sizes,
     taps,
-  });
+  };
+}
+
+/** Inputs tokens and positions [batch, seq], then parameters → logits [batch, seq, vocab] in f32, then taps. */
+export const forwardModel = (config: Config, options: ForwardOptions = {}): Elaborated =>
+  elaborate(readArchitecture(config), elaborateOptions(config, options));
+
+/**
+ * The head that drafts the token after next; nothing when the architecture has none. Inputs tokens and positions
+ * [batch, seq] and the hidden state of the token before each [batch, seq, embed], then parameters, some of them the
+ * model's → logits [batch, seq, vocab] in f32, then taps.
+ */
+export function draftModel(config: Config, options: ForwardOptions = {}): Elaborated | undefined {
+  const arch = readArchitecture(config);
+  return arch.draft && elaborate(arch, elaborateOptions(config, options), "draft");
+}
+
+/** Parameters that the draft has beside the model's: a checkpoint holds all of them or none. */
+export function draftParams(config: Config): readonly ParamDecl[] {
+  const draft = draftModel(config);
+  if (!draft) return [];
+  const shared = new Set(forwardModel(config).params.map(({ path }) => path));
+  return draft.params.filter(({ path }) => !shared.has(path));
 }
 
 export type ModuleStats = {

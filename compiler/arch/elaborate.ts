@@ -1,6 +1,6 @@
 // Syntax + sizes → module: runs a model's statements once, with tensors as IR values and everything else as numbers.
 import type { Expression } from "../config/expression.ts";
-import { fail } from "../diag.ts";
+import { fail, invariant } from "../diag.ts";
 import { blockBuilder, value as newValue } from "../ir/build.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import { formatType, tensor } from "../ir/shape.ts";
@@ -11,11 +11,17 @@ import { Frame } from "./frame.ts";
 import { callBlock, runStatements } from "./statements.ts";
 import type { Architecture, BlockDef, Word } from "./syntax.ts";
 
-/** Where a model's own parameters are. */
+/** Where a program's own parameters are. */
 const TOP: Place = { path: "", origin: "", stack: undefined };
 
-/** Elaborates the architecture's model at the sizes and dtypes of a configuration. */
-export function elaborate(arch: Architecture, options: ElaborateOptions): Elaborated {
+/** Elaborates the architecture's model, or its draft, at the sizes and dtypes of a configuration. */
+export function elaborate(
+  arch: Architecture,
+  options: ElaborateOptions,
+  kind: keyof typeof signatures = "model",
+): Elaborated {
+  const program = arch[kind];
+  invariant(program, `${arch.name.text} has no ${kind}`);
   const builder = blockBuilder();
   const context: Context = {
     arch,
@@ -32,16 +38,18 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
   checkNames(arch);
   const top = new Frame(context, new Map(), TOP);
   for (const { name, size } of arch.dims) declareDim(context, top, name, size);
-  const inputs = arch.model.formals.map(({ name, dims: list }) => {
-    if (!list) return fail({ code: "arch-shape", message: "an input of the model needs dims", at: name.at });
-    const made = newValue(name.text, tensor("i32", dimsOf(list, context.dims)));
+  const inputs = program.formals.map(({ name, dims: list }) => {
+    if (!list)
+      return fail({ code: "arch-shape", message: `an input of the ${kind} needs dims`, at: name.at });
+    const dtype = name.text === hidden.name ? options.activationDType : "i32";
+    const made = newValue(name.text, tensor(dtype, dimsOf(list, context.dims)));
     context.declared.set(made, name.at);
     return { name: name.text, value: made };
   });
   const scope: Scope = new Map(inputs.map(({ name, value }) => [name, { kind: "tensors", values: [value] }]));
-  const results = runStatements(new Frame(context, scope, TOP), arch.model.body);
-  if (!results) fail({ code: "arch-arity", message: "the model returns nothing", at: arch.model.name.at });
-  checkSignature(arch.model, results);
+  const results = runStatements(new Frame(context, scope, TOP), program.body);
+  if (!results) fail({ code: "arch-arity", message: `the ${kind} returns nothing`, at: program.name.at });
+  checkSignature(kind, program, results);
   const params = [...context.params.values()];
   const sown = (options.taps ?? []).map((tap) => [tap, context.sown.get(tap) ?? []] as const);
   const body = dropDead({
@@ -51,34 +59,51 @@ export function elaborate(arch: Architecture, options: ElaborateOptions): Elabor
   });
   const roles = [...inputs.map(() => "input" as const), ...params.map(() => "param" as const)];
   return {
-    module: { name: arch.name.text, roles, body },
+    module: { name: kind === "model" ? arch.name.text : `${arch.name.text}_${kind}`, roles, body },
     params,
     taps: new Map(sown.map(([tap, values]) => [tap, values.length])),
   };
 }
 
-/** What everything after elaboration builds on: tokens and positions in, logits out. */
-function checkSignature({ name, formals }: BlockDef, results: readonly Value[]): void {
-  if (
-    formals.map((formal) => formal.name.text).join() !== "tokens,positions" ||
-    formals.some(({ dims }) => dims?.items.length !== 2)
-  )
+const tokens = { name: "tokens", dims: ["batch", "seq"] };
+const positions = { name: "positions", dims: ["batch", "seq"] };
+/** The model's last hidden states, in the activation dtype; all other inputs are integers. */
+const hidden = { name: "hidden", dims: ["batch", "seq", "embed"] };
+
+/** What everything after elaboration builds on: these inputs, and logits out. */
+const signatures = { model: [tokens, positions], draft: [tokens, positions, hidden] } as const;
+
+function checkSignature(
+  kind: keyof typeof signatures,
+  { name, formals }: BlockDef,
+  results: readonly Value[],
+): void {
+  const signature = signatures[kind];
+  const fits =
+    formals.length === signature.length &&
+    signature.every((input, i) => {
+      const formal = formals[i];
+      return formal?.name.text === input.name && formal.dims?.items.length === input.dims.length;
+    });
+  if (!fits) {
+    const inputs = signature.map((input) => `${input.name}[${input.dims.join(", ")}]`);
     fail({
       code: "arch-shape",
-      message: "a model takes tokens[batch, seq] and positions[batch, seq]",
+      message: `a ${kind} takes ${inputs.slice(0, -1).join(", ")} and ${inputs.at(-1)}`,
       at: name.at,
     });
+  }
   const [logits] = results;
   if (results.length !== 1 || logits?.type.dims.length !== 3 || logits.type.dtype !== "f32")
     fail({
       code: "arch-shape",
-      message: `a model returns logits, f32[batch, seq, vocab]; this returns ${results.map((x) => formatType(x.type)).join(", ") || "nothing"}`,
+      message: `a ${kind} returns logits, f32[batch, seq, vocab]; this returns ${results.map((x) => formatType(x.type)).join(", ") || "nothing"}`,
       at: name.at,
     });
 }
 
 /** No block has another's name, no operand another operand's. */
-function checkNames({ blocks, model }: Architecture): void {
+function checkNames({ blocks, model, draft }: Architecture): void {
   const distinct = (what: string, names: readonly Word[]): void => {
     const seen = new Map<string, Word>();
     for (const name of names) {
@@ -97,7 +122,7 @@ function checkNames({ blocks, model }: Architecture): void {
     "block",
     blocks.map(({ name }) => name),
   );
-  for (const { formals } of [...blocks, model])
+  for (const { formals } of [...blocks, model, ...(draft ? [draft] : [])])
     distinct(
       "operand",
       formals.map(({ name }) => name),

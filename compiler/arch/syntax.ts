@@ -65,6 +65,8 @@ export type Architecture = {
   readonly dims: readonly { readonly name: Word; readonly size: Expression }[];
   readonly blocks: readonly BlockDef[];
   readonly model: BlockDef;
+  /** A head that drafts the token after next from the model's hidden states, for speculative decoding. */
+  readonly draft: BlockDef | undefined;
   readonly source: Source;
 };
 
@@ -76,11 +78,12 @@ const word = (name: string, isNameToo = false): TokenType =>
     label: `\`${name}\``,
     ...(isNameToo ? { categories: [Name] } : {}),
   });
-const [Arch, DimWord, Block, Model, Param, Stored, When, Repeat, Sow, Return] = [
+const [Arch, DimWord, Block, Model, Draft, Param, Stored, When, Repeat, Sow, Return] = [
   word("arch"),
   word("dim"),
   word("block"),
   word("model"),
+  word("draft"),
   word("param"),
   word("stored"),
   word("when"),
@@ -94,7 +97,7 @@ const OpenBody = createToken({ name: "OpenBody", pattern: "{", label: "`{`" });
 const CloseBody = createToken({ name: "CloseBody", pattern: "}", label: "`}`" });
 const Comment = createToken({ name: "Comment", pattern: /#[^\n]*/, group: Lexer.SKIPPED });
 
-const words = [Arch, DimWord, Block, Model, Param, Stored, When, Repeat, Sow, Return, At, From, Init];
+const words = [Arch, DimWord, Block, Model, Draft, Param, Stored, When, Repeat, Sow, Return, At, From, Init];
 const vocabulary = [Comment, ...words, ...expressionTokens, OpenBody, CloseBody];
 const lexer = new Lexer(vocabulary, { positionTracking: "onlyOffset" });
 
@@ -128,7 +131,11 @@ class ArchParser extends ExpressionRules {
     });
     this.CONSUME(Model);
     const model = this.SUBRULE1(this.definition);
-    return { name, dims, blocks, model };
+    const draft = this.OPTION(() => {
+      this.CONSUME(Draft);
+      return this.SUBRULE2(this.definition);
+    });
+    return { name, dims, blocks, model, draft };
   });
 
   private readonly definition = this.RULE("definition", (): BlockDef => {

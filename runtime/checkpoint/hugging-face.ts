@@ -57,19 +57,32 @@ function readParam(param: ParamDecl, origin: Origin, read: (name: string) => Flo
   return rearrange(joined, fromFactors(origin), param.dims.flat());
 }
 
-/** Tensors a checkpoint may hold beside the model's: multi-token prediction heads, rotary tables of old files. */
-const isExtra = (name: string): boolean => /^mtp\.|rotary_emb\.inv_freq$/.test(name);
+/** Tensors that say nothing and that a checkpoint may hold: rotary tables of old files. */
+const isExtra = (name: string): boolean => /rotary_emb\.inv_freq$/.test(name);
 
-/** Reads every parameter. Missing, unexpected and misshapen tensors are one error naming `path`. */
+/** Whether a checkpoint has any tensor of these parameters. */
+export const holdsAny = ({ entries }: Safetensors, params: readonly ParamDecl[]): boolean =>
+  params.some(({ origins }) => origins.some((origin) => namesOf(origin).some((name) => entries.has(name))));
+
+/**
+ * Reads every parameter; those `beside` them, all or none, may lie in the checkpoint too and are not read. Missing,
+ * unexpected and misshapen tensors are one error naming `path`.
+ */
 export function readHuggingFace(
   path: string,
   checkpoint: Safetensors,
   params: readonly ParamDecl[],
+  beside: readonly ParamDecl[] = [],
 ): Weights {
   const names = new Set(checkpoint.entries.keys());
-  const homes = params.map((param) => ({ param, origin: originIn(param, (name) => names.has(name)) }));
+  const homesOf = (some: readonly ParamDecl[]) =>
+    some.map((param) => ({ param, origin: originIn(param, (name) => names.has(name)) }));
+  const homes = homesOf(params);
+  const neighbours = holdsAny(checkpoint, beside) ? homesOf(beside) : [];
   const expected = new Map(
-    homes.flatMap(({ origin }) => namesOf(origin).map((name) => [name, { shape: shapeOf(origin) }] as const)),
+    [...homes, ...neighbours].flatMap(({ origin }) =>
+      namesOf(origin).map((name) => [name, { shape: shapeOf(origin) }] as const),
+    ),
   );
   const found = new Map([...checkpoint.entries].filter(([name]) => expected.has(name) || !isExtra(name)));
   requireNames(path, expected, found);

@@ -2,12 +2,12 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "@jest/globals";
 import { errorGoldens } from "../support/goldens.ts";
-import { elaborated } from "./fixture.ts";
+import { programs } from "./fixture.ts";
 
 const values = { hidden_size: 8, num_heads: 2, num_layers: 2, activation: "silu", eps: 1e-6 };
 
 const codes = errorGoldens(fileURLToPath(new URL("errors/", import.meta.url)), (text, file) =>
-  elaborated(text, values, file),
+  programs(text, values, file),
 );
 
 test("every code of the language has a golden", () => {

@@ -1,7 +1,7 @@
 // The shipped architecture at sizes of a test's own.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Elaborated } from "../../compiler/arch/context.ts";
+import type { Elaborated, ElaborateOptions } from "../../compiler/arch/context.ts";
 import { elaborate } from "../../compiler/arch/elaborate.ts";
 import { parseArchitecture } from "../../compiler/arch/syntax.ts";
 import { loadConfig } from "../../compiler/config/load.ts";
@@ -75,17 +75,25 @@ export const tiny: Values = {
 
 export const archText = readFileSync(new URL("qwen3-next.arch", models), "utf8");
 
-/** Elaborates an architecture's text over configuration values. */
+const optionsOf = (values: Values, taps: readonly string[] = []): ElaborateOptions => ({
+  find: (name) => (Object.hasOwn(values, name) ? values[name] : undefined),
+  keys: Object.keys(values),
+  activationDType: "bf16",
+  weightDType: "f32",
+  taps,
+});
+
+/** Elaborates the model of an architecture's text over configuration values. */
 export const elaborated = (
   text: string,
   values: Values,
   file = "test.arch",
   taps: readonly string[] = [],
-): Elaborated =>
-  elaborate(parseArchitecture({ file, text }), {
-    find: (name) => (Object.hasOwn(values, name) ? values[name] : undefined),
-    keys: Object.keys(values),
-    activationDType: "bf16",
-    weightDType: "f32",
-    taps,
-  });
+): Elaborated => elaborate(parseArchitecture({ file, text }), optionsOf(values, taps));
+
+/** The model and, if there is one, the draft. */
+export function programs(text: string, values: Values, file = "test.arch"): readonly Elaborated[] {
+  const arch = parseArchitecture({ file, text });
+  const model = elaborate(arch, optionsOf(values));
+  return arch.draft ? [model, elaborate(arch, optionsOf(values), "draft")] : [model];
+}

@@ -6,8 +6,9 @@ import { parseModule } from "../../compiler/ir/parse.ts";
 import { printModule } from "../../compiler/ir/print.ts";
 import { elements, formatType, shapeOf } from "../../compiler/ir/shape.ts";
 import { verifyModule } from "../../compiler/ir/verify.ts";
+import { shapeOf as originShape } from "../../runtime/checkpoint/hugging-face.ts";
 import { difference } from "../support/equal.ts";
-import { archText, elaborated, published, tiny, type Values } from "./fixture.ts";
+import { archText, elaborated, programs, published, tiny, type Values } from "./fixture.ts";
 
 /** MaxText's unscanned parameters of a Gated DeltaNet layer, a full attention layer, and of every layer. */
 const linear = {
@@ -64,6 +65,80 @@ test("at the published sizes the parameters are MaxText's unscanned ones", () =>
   expect(params.reduce((n, { value }) => n + elements(value.type), 0)).toBe(79_674_391_296);
   expect(module.body.params.slice(2)).toEqual(params.map(({ value }) => value));
   expect(module.roles.slice(0, 3)).toEqual(["input", "input", "param"]);
+});
+
+/** Multi-token prediction: names and layouts of the published checkpoint, 1.65 billion parameters. */
+const mtp: Readonly<Record<string, readonly (readonly [name: string, shape: readonly number[]])[]>> = {
+  "mtp_1_embedding_norm.scale": [["mtp.pre_fc_norm_embedding.weight", [2048]]],
+  "mtp_1_hidden_state_norm.scale": [["mtp.pre_fc_norm_hidden.weight", [2048]]],
+  "mtp_1_projection.kernel": [["mtp.fc.weight", [2048, 4096]]],
+  "mtp_1_final_norm.scale": [["mtp.norm.weight", [2048]]],
+  "mtp_1_transformer_layer.input_layernorm.scale": [["mtp.layers.0.input_layernorm.weight", [2048]]],
+  "mtp_1_transformer_layer.post_attention_layernorm.scale": [
+    ["mtp.layers.0.post_attention_layernorm.weight", [2048]],
+  ],
+  "mtp_1_transformer_layer.attention.attention.query.kernel": [
+    ["mtp.layers.0.self_attn.q_proj.weight", [8192, 2048]],
+  ],
+  "mtp_1_transformer_layer.attention.attention.key.kernel": [
+    ["mtp.layers.0.self_attn.k_proj.weight", [512, 2048]],
+  ],
+  "mtp_1_transformer_layer.attention.attention.value.kernel": [
+    ["mtp.layers.0.self_attn.v_proj.weight", [512, 2048]],
+  ],
+  "mtp_1_transformer_layer.attention.attention.out.kernel": [
+    ["mtp.layers.0.self_attn.o_proj.weight", [2048, 4096]],
+  ],
+  "mtp_1_transformer_layer.attention.attention.query_norm.scale": [
+    ["mtp.layers.0.self_attn.q_norm.weight", [256]],
+  ],
+  "mtp_1_transformer_layer.attention.attention.key_norm.scale": [
+    ["mtp.layers.0.self_attn.k_norm.weight", [256]],
+  ],
+  "mtp_1_transformer_layer.mlp.routed_experts.gate.kernel": [["mtp.layers.0.mlp.gate.weight", [512, 2048]]],
+  "mtp_1_transformer_layer.mlp.routed_experts.wi_0": [
+    ["mtp.layers.0.mlp.experts.{exp}.gate_proj.weight", [512, 2048]],
+    ["mtp.layers.0.mlp.experts.gate_up_proj", [512, 1024, 2048]],
+  ],
+  "mtp_1_transformer_layer.mlp.routed_experts.wi_1": [
+    ["mtp.layers.0.mlp.experts.{exp}.up_proj.weight", [512, 2048]],
+    ["mtp.layers.0.mlp.experts.gate_up_proj", [512, 1024, 2048]],
+  ],
+  "mtp_1_transformer_layer.mlp.routed_experts.wo": [
+    ["mtp.layers.0.mlp.experts.{exp}.down_proj.weight", [2048, 512]],
+    ["mtp.layers.0.mlp.experts.down_proj", [512, 2048, 512]],
+  ],
+  "mtp_1_transformer_layer.mlp.shared_expert_gate.kernel": [
+    ["mtp.layers.0.mlp.shared_expert_gate.weight", [1, 2048]],
+  ],
+  "mtp_1_transformer_layer.mlp.shared_expert.wi_0.kernel": [
+    ["mtp.layers.0.mlp.shared_expert.gate_proj.weight", [512, 2048]],
+  ],
+  "mtp_1_transformer_layer.mlp.shared_expert.wi_1.kernel": [
+    ["mtp.layers.0.mlp.shared_expert.up_proj.weight", [512, 2048]],
+  ],
+  "mtp_1_transformer_layer.mlp.shared_expert.wo.kernel": [
+    ["mtp.layers.0.mlp.shared_expert.down_proj.weight", [2048, 512]],
+  ],
+};
+
+test("the draft has the published head's parameters, and shares the model's embedding and head", () => {
+  const [model, draft] = programs(archText, published);
+  const models = new Set(model!.params.map(({ path }) => path));
+  const shared = draft!.params.filter(({ path }) => models.has(path));
+  expect(shared.map(({ path }) => path)).toEqual(["token_embedder.embedding", "decoder.logits_dense.kernel"]);
+  const own = draft!.params.filter(({ path }) => !models.has(path));
+  expect(
+    Object.fromEntries(
+      own.map(({ path, origins }) => [
+        path,
+        origins.map((origin) => [origin.name, originShape(origin)] as const),
+      ]),
+    ),
+  ).toEqual(
+    Object.fromEntries(Object.entries(mtp).map(([path, homes]) => [`mtp_block.mtp_layer_1.${path}`, homes])),
+  );
+  expect(own.reduce((n, { value }) => n + elements(value.type), 0)).toBe(1_650_471_424);
 });
 
 test("with tied embeddings there is no head, with dense layers no experts", () => {
