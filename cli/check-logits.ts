@@ -51,7 +51,7 @@ export const checkLogits: Command<typeof flags> = {
   usage:
     "check-logits <config.yml | base> [key=value ...] --golden_logits_path=<file.jsonl> --max_kl_div=<x>",
   details: [
-    "Takes MaxText's golden files (JSON Lines with tokens and logits) and its flags. Every record is run at its own length; weights come from model_name (a Hugging Face folder) or load_parameters_path.",
+    "Takes MaxText's golden files (JSON Lines with tokens and logits) and its flags. A record's mtp_logits, one row less, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from model_name (a Hugging Face folder) or load_parameters_path.",
     "At least one of --max_kl_div and --atol is needed. Exit code 0 when every record passes, 1 when one does not.",
   ],
   flags,
@@ -61,7 +61,7 @@ export const checkLogits: Command<typeof flags> = {
     const config = await readConfig(rest, io);
     printWarnings(config, io, given.json, false);
     const { openForward } = await import("../runtime/forward.ts");
-    const { startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
+    const { startingDraft, startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
     const { checkLogits: check } = await import("../runtime/eval/check-logits.ts");
     const { checkJson } = await import("../runtime/eval/report.ts");
     const { requireFit } = await import("../runtime/engines/engine.ts");
@@ -75,10 +75,13 @@ export const checkLogits: Command<typeof flags> = {
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");
     requireReadable(path);
     out(`weights: ${weightsOrigin(config)}`);
-    const forward = openForward(config, engine, startingWeights(config, params));
+    const head = startingDraft(config);
+    const weights = new Map([...startingWeights(config, params), ...(head?.weights ?? [])]);
+    const forward = openForward(config, engine, weights);
     const result = await check({
       goldenPath: path,
       forward: async (tokens) => forward.run(tokens),
+      draft: head && (async (tokens) => forward.draft(tokens)),
       decode: await decoder(config, io.cwd),
       modelVocab: config.values.vocab_size,
       atol: given.atol,

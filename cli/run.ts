@@ -12,7 +12,7 @@ export const run: Command = {
   usage: "run <config.yml | base> [key=value ...]",
   details: [
     "Takes MaxText's configuration files and overrides. Data: dataset_type=text with dataset_path (files, folders or patterns), or dataset_type=synthetic.",
-    "Starts from load_parameters_path, from the folder that model_name names, or from new weights. At the end the model is saved under base_output_directory/run_name/checkpoints/<steps> as transformers opens it (enable_checkpointing=false saves nothing), and sample_prompt is continued greedily.",
+    "Starts from load_parameters_path, from the folder that model_name names, or from new weights. At the end the model is saved under base_output_directory/run_name/checkpoints/<steps> as transformers opens it (enable_checkpointing=false saves nothing; a multi-token prediction head that the model came with is saved as it was), and sample_prompt is continued greedily.",
     "With --json each step is one JSON object a line.",
   ],
   flags: {},

@@ -1,65 +1,96 @@
 // A model ready to run forward on one sequence: weights with the engine, programs compiled per length.
+import type { Elaborated } from "../compiler/arch/context.ts";
 import type { Config } from "../compiler/config/load.ts";
 import { invariant } from "../compiler/diag.ts";
 import { dimAt } from "../compiler/ir/shape.ts";
-import { forwardModel } from "../compiler/model.ts";
+import { draftModel, forwardModel } from "../compiler/model.ts";
 import type { Weights } from "./checkpoint/hugging-face.ts";
-import type { Buffer, Engine, Executable } from "./engines/engine.ts";
+import type { Buffer, Engine } from "./engines/engine.ts";
 
 /** Logits of every position, row-major [length, vocab]. */
 export type Logits = { readonly logits: Float32Array; readonly vocab: number };
 
+type Results = Logits & { readonly taps: readonly Float32Array[] };
+
 export type Forward = {
   /** Logits of a sequence, and the values of the taps it was made with. */
-  run(tokens: readonly number[]): Logits & { readonly taps: readonly Float32Array[] };
+  run(tokens: readonly number[]): Results;
+  /** Logits of the head that drafts: row i, which has seen the tokens up to i + 1, speaks of token i + 2. */
+  draft(tokens: readonly number[]): Logits;
   release(): void;
 };
 
-type Program = { readonly executable: Executable; readonly vocab: number };
+/** Data for a program's inputs in their order: integers, or hidden states. */
+type Inputs = readonly (Int32Array | Float32Array)[];
 
-/** A forward runner over weights in the layout of the model's own parameters. */
+/** A forward runner over weights in the layout of the model's own parameters, the head's among them if it is run. */
 export function openForward(
   config: Config,
   engine: Engine,
   weights: Weights,
   taps: readonly string[] = [],
 ): Forward {
-  const programs = new Map<number, Program>();
   const buffers = new Map<string, Buffer>();
-  const compiled = (length: number): Program => {
-    const known = programs.get(length);
-    if (known) return known;
-    const { module, params } = forwardModel(config, { sizes: { batch: 1, seq: length }, taps });
-    for (const { path, value } of params) {
-      const data = weights.get(path);
-      invariant(data, `no weights for ${path}`);
-      if (!buffers.has(path)) buffers.set(path, engine.upload(value.type, data));
-    }
-    const [logits] = module.body.results;
-    invariant(logits, "a model gives logits");
-    const made = { executable: engine.compile(module), vocab: dimAt(logits.type, 2).size };
-    programs.set(length, made);
-    return made;
+  const uploaded = ({ path, value }: Elaborated["params"][number]): Buffer => {
+    const data = weights.get(path);
+    invariant(data, `no weights for ${path}`);
+    const buffer = buffers.get(path) ?? engine.upload(value.type, data);
+    buffers.set(path, buffer);
+    return buffer;
   };
+
+  /** A program that is compiled for each length it meets. */
+  function programOf(elaborate: (length: number) => Elaborated): (length: number, inputs: Inputs) => Results {
+    const compiled = new Map<number, (inputs: Inputs) => Results>();
+    const compile = (length: number) => {
+      const { module, params } = elaborate(length);
+      const executable = engine.compile(module);
+      const held = params.map(uploaded);
+      return (inputs: Inputs): Results => {
+        const given = inputs.map((data, i) => {
+          const input = module.body.params[i];
+          invariant(input && module.roles[i] === "input", "data for every input, and no more");
+          return engine.upload(input.type, data);
+        });
+        const results = executable.run([...given, ...held]);
+        const [logits, ...tapped] = results.map((result) => engine.download(result) as Float32Array);
+        for (const buffer of [...given, ...results]) engine.release(buffer);
+        const [first] = module.body.results;
+        invariant(logits && first, "a model gives logits");
+        return { logits, vocab: dimAt(first.type, 2).size, taps: tapped };
+      };
+    };
+    return (length, inputs) => {
+      const run = compiled.get(length) ?? compile(length);
+      compiled.set(length, run);
+      return run(inputs);
+    };
+  }
+
+  const sizes = (seq: number) => ({ batch: 1, seq });
+  const model = programOf((length) => forwardModel(config, { sizes: sizes(length), taps }));
+  const normed = programOf((length) => forwardModel(config, { sizes: sizes(length), taps: ["normed"] }));
+  const draft = programOf((length) => {
+    const made = draftModel(config, { sizes: sizes(length) });
+    invariant(made, "only an architecture with a draft drafts");
+    return made;
+  });
+  const positions = (length: number): Int32Array => Int32Array.from({ length }, (_, i) => i);
+
   return {
-    run(tokens) {
-      const { executable, vocab } = compiled(tokens.length);
-      const type = {
-        dtype: "i32",
-        dims: [
-          { label: "batch", size: 1 },
-          { label: "seq", size: tokens.length },
-        ],
-      } as const;
-      const inputs = [
-        engine.upload(type, Int32Array.from(tokens)),
-        engine.upload(type, Int32Array.from(tokens.keys())),
-      ];
-      const results = executable.run([...inputs, ...buffers.values()]);
-      const [logits, ...tapped] = results.map((result) => engine.download(result) as Float32Array);
-      for (const buffer of [...inputs, ...results]) engine.release(buffer);
-      invariant(logits, "a model gives logits");
-      return { logits, vocab, taps: tapped };
+    run: (tokens) => model(tokens.length, [Int32Array.from(tokens), positions(tokens.length)]),
+    draft(tokens) {
+      const count = tokens.length - 1;
+      const {
+        taps: [hidden],
+      } = normed(tokens.length, [Int32Array.from(tokens), positions(tokens.length)]);
+      invariant(hidden, "a model sows its last hidden states as `normed`");
+      const size = hidden.length / tokens.length;
+      return draft(count, [
+        Int32Array.from(tokens.slice(1)),
+        positions(count),
+        hidden.subarray(0, count * size),
+      ]);
     },
     release() {
       for (const buffer of buffers.values()) engine.release(buffer);

@@ -103,6 +103,12 @@ const fixed: readonly {
   { field: "mlp_bias", only: [false], why: "no architecture has biases" },
   { field: "attention_dropout", only: [0], why: "q3c has no dropout" },
   { field: "use_sliding_window", only: [false], why: "there are no windows" },
+  ...["num_nextn_predict_layers", "mtp_num_hidden_layers"].map((field) => ({
+    field,
+    only: [0, 1],
+    why: "a head for multi-token prediction has one layer",
+  })),
+  { field: "mtp_use_dedicated_embeddings", only: [false], why: "a head shares the model's embedding" },
   { field: "quantization_config", only: [null], why: "q3c loads no quantised checkpoints" },
 ];
 

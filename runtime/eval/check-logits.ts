@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
 import { writeAside } from "../files.ts";
 import { type CompareOptions, comparedRange, compareLogits, type LogitTable } from "./compare.ts";
-import { type GoldenRecord, readGolden } from "./golden.ts";
+import { type GoldenRecord, readGolden, rowsOf } from "./golden.ts";
 import { failuresOf, type LogitCheck, type RecordCheck, recordLines, verdictLines } from "./report.ts";
 
 /** What to check, against what, and where to say so. */
@@ -13,6 +13,8 @@ export type CheckLogitsOptions = Omit<CompareOptions, "rtol"> & {
   readonly goldenPath: string;
   /** Logits of every position of a prompt, row-major [tokens, vocab], in a new array each time. */
   readonly forward: (tokens: readonly number[]) => Promise<LogitTable>;
+  /** The same of the head that drafts, at every position but the last; not given where the model has none. */
+  readonly draft?: ((tokens: readonly number[]) => Promise<LogitTable>) | undefined;
   readonly decode: (id: number) => string;
   /** Relative tolerance, beside `atol`; 1e-5 if not given. */
   readonly rtol?: number | undefined;
@@ -37,12 +39,12 @@ export async function checkLogits(options: CheckLogitsOptions): Promise<LogitChe
     const model = await runModel(golden, options);
     const comparison = compareLogits(model, golden, { ...options, rtol });
     const failures = failuresOf(comparison, criteria);
-    const { prompt, tokens, place } = golden;
+    const { kind, index, prompt, tokens, place } = golden;
     const passed = failures.length === 0;
-    const record = { index: records.length, place, prompt, tokens, comparison, failures, passed };
+    const record = { kind, index, place, prompt, tokens, comparison, failures, passed };
     for (const line of recordLines(record, criteria, options.decode)) out(line);
     records.push(record);
-    if (outputLogitsPath !== undefined) outputs.push({ prompt, tokens, ...model });
+    if (outputLogitsPath !== undefined) outputs.push({ kind, prompt, tokens, ...model });
   }
   if (outputLogitsPath !== undefined) {
     writeOutputs(outputLogitsPath, outputs);
@@ -77,8 +79,9 @@ function checkOptions(options: CheckLogitsOptions): void {
 }
 
 async function runModel(golden: GoldenRecord, options: CheckLogitsOptions): Promise<LogitTable> {
-  const { tokens, place } = golden;
-  const { start, end } = comparedRange(tokens.length, options);
+  const { kind, tokens, place } = golden;
+  const rows = rowsOf(kind, tokens.length);
+  const { start, end } = comparedRange(rows, options);
   if (start >= end) {
     fail({
       code: "check-logits-nothing",
@@ -96,13 +99,20 @@ async function runModel(golden: GoldenRecord, options: CheckLogitsOptions): Prom
     });
   };
   if (options.modelVocab !== undefined) requireBelow(options.modelVocab);
-  const model = await options.forward(tokens);
-  invariant(model.logits.length === tokens.length * model.vocab, "forward gives logits of every position");
+  const run = kind === "logits" ? options.forward : options.draft;
+  if (!run)
+    return fail({
+      code: "golden-draft",
+      message: `${place}: the record has \`${kind}\`, but the model has no head for multi-token prediction`,
+      help: "name a checkpoint that holds mtp.* tensors",
+    });
+  const model = await run(tokens);
+  invariant(model.logits.length === rows * model.vocab, "logits of every position");
   requireBelow(model.vocab);
   return model;
 }
 
-type Output = LogitTable & { readonly prompt: string; readonly tokens: readonly number[] };
+type Output = LogitTable & Pick<GoldenRecord, "kind" | "prompt" | "tokens">;
 
 // Before the work, not after it: hours of a model's time would be lost.
 function prepareOutput(path: string): void {
@@ -126,8 +136,8 @@ function writeOutputs(path: string, outputs: readonly Output[]): void {
   const utf8 = new TextEncoder();
   writeAside(path, (append) => {
     const write = (text: string): void => append(utf8.encode(text));
-    for (const { prompt, tokens, logits, vocab } of outputs) {
-      write(`{"prompt":${JSON.stringify(prompt)},"tokens":[${tokens.join(",")}],"logits":[`);
+    for (const { kind, prompt, tokens, logits, vocab } of outputs) {
+      write(`{"prompt":${JSON.stringify(prompt)},"tokens":[${tokens.join(",")}],"${kind}":[`);
       for (let at = 0; at < logits.length; at += vocab)
         write(`${at > 0 ? "," : ""}[${logits.subarray(at, at + vocab).join(",")}]`);
       write("]}\n");

@@ -22,8 +22,18 @@ import {
   skipValue,
 } from "./json-cursor.ts";
 
-/** A prompt and the logits that the reference model gave at each of its tokens, row-major [tokens, vocab]. */
+/** Whose logits a table holds, by the record's key: the model's, or those of its head that drafts. */
+const kinds = ["logits", "mtp_logits"] as const;
+export type LogitKind = (typeof kinds)[number];
+
+/** The rows that a table has: one for each token; the head needs the token that follows, so it has none for the last. */
+export const rowsOf = (kind: LogitKind, tokens: number): number => (kind === "logits" ? tokens : tokens - 1);
+
+/** A prompt and logits that the reference model gave for it, row-major [rows, vocab]. */
 export type GoldenRecord = {
+  readonly kind: LogitKind;
+  /** Of the record in its file, which may hold a table of each kind. */
+  readonly index: number;
   readonly prompt: string;
   readonly tokens: readonly number[];
   readonly logits: Float32Array;
@@ -56,19 +66,18 @@ export function* parseGolden(
   next: () => Uint8Array | undefined,
 ): Generator<GoldenRecord, void> {
   const cursor = openCursor(file, next);
-  let isEmpty = true;
+  let count = 0;
   for (let byte = peek(cursor); byte !== END; byte = peek(cursor)) {
     if (byte === NEWLINE) {
       nextLine(cursor);
       continue;
     }
-    const record = readRecord(cursor);
+    const records = readRecord(cursor, count++);
     const after = peek(cursor);
     if (after !== NEWLINE && after !== END) failExpected(cursor, "the end of the line");
-    isEmpty = false;
-    yield record;
+    yield* records;
   }
-  if (isEmpty) fail({ code: "golden-empty", message: `${file}: the file has no records` });
+  if (count === 0) fail({ code: "golden-empty", message: `${file}: the file has no records` });
 }
 
 function reading<T>(path: string, read: () => T): T {
@@ -100,10 +109,11 @@ type Fields = {
   prompt?: string;
   tokens?: readonly number[];
   attentionMask?: readonly number[];
-  rows?: readonly Float32Array[];
+  logits?: readonly Float32Array[];
+  mtp_logits?: readonly Float32Array[];
 };
 
-function readRecord(cursor: JsonCursor): GoldenRecord {
+function readRecord(cursor: JsonCursor, index: number): readonly GoldenRecord[] {
   const place = `${cursor.file}:${cursor.line}`;
   const fields: Fields = {};
   const seen = new Set<string>();
@@ -112,30 +122,43 @@ function readRecord(cursor: JsonCursor): GoldenRecord {
     seen.add(key);
     readField(cursor, key, fields);
   });
-  return assemble(place, fields);
+  return assemble(place, index, fields);
 }
 
 function readField(cursor: JsonCursor, key: string, fields: Fields): void {
   if (key === "prompt") fields.prompt = readString(cursor, "`prompt` to be a string");
   else if (key === "tokens") fields.tokens = readTokens(cursor);
   else if (key === "attention_mask") fields.attentionMask = readMask(cursor);
-  else if (key === "logits") fields.rows = readRows(cursor);
+  else if (key === "logits" || key === "mtp_logits") fields[key] = readRows(cursor, key);
   else skipValue(cursor);
 }
 
-function assemble(place: string, { prompt = "", tokens, attentionMask, rows }: Fields): GoldenRecord {
+function assemble(place: string, index: number, fields: Fields): readonly GoldenRecord[] {
+  const { prompt = "", tokens, attentionMask } = fields;
   const refuse = (problem: string): never => fail({ code: "golden-record", message: `${place}: ${problem}` });
-  if (!tokens || !rows) return refuse(`the record has no \`${tokens ? "logits" : "tokens"}\``);
-  const [first] = rows;
-  if (!first) return refuse("`logits` is empty; expected a row for each token");
-  if (rows.length !== tokens.length)
-    return refuse(`\`logits\` has ${rows.length} rows for ${tokens.length} tokens`);
+  if (!tokens) return refuse("the record has no `tokens`");
   if (attentionMask && attentionMask.length !== tokens.length)
     return refuse(`\`attention_mask\` has ${attentionMask.length} entries for ${tokens.length} tokens`);
-  const vocab = first.length;
+  const found = kinds.flatMap((kind): readonly GoldenRecord[] => {
+    const rows = fields[kind];
+    if (!rows) return [];
+    const table = joinRows(rows);
+    const wanted = kind === "logits" ? "a row for each token" : "a row for each token but the last";
+    if (!table) return refuse(`\`${kind}\` is empty; expected ${wanted}`);
+    if (rows.length !== rowsOf(kind, tokens.length))
+      return refuse(`\`${kind}\` has ${rows.length} rows for ${tokens.length} tokens; expected ${wanted}`);
+    return [{ kind, index, prompt, tokens, ...table, ...(attentionMask && { attentionMask }), place }];
+  });
+  return found.length > 0 ? found : refuse("the record has no `logits`");
+}
+
+/** Rows of one length as one table, if there are any. */
+function joinRows(rows: readonly Float32Array[]): Pick<GoldenRecord, "logits" | "vocab"> | undefined {
+  const vocab = rows[0]?.length;
+  if (vocab === undefined) return undefined;
   const logits = new Float32Array(rows.length * vocab);
   for (const [i, row] of rows.entries()) logits.set(row, i * vocab);
-  return { prompt, tokens, logits, vocab, ...(attentionMask && { attentionMask }), place };
+  return { logits, vocab };
 }
 
 function readTokens(cursor: JsonCursor): readonly number[] {
@@ -155,29 +178,29 @@ function readMask(cursor: JsonCursor): readonly number[] {
   return mask;
 }
 
-function readRows(cursor: JsonCursor): readonly Float32Array[] {
+function readRows(cursor: JsonCursor, kind: LogitKind): readonly Float32Array[] {
   const rows: Float32Array[] = [];
-  readArray(cursor, "`logits` to be an array of rows", (row) => {
+  readArray(cursor, `\`${kind}\` to be an array of rows`, (row) => {
     const [first] = rows;
-    rows.push(first ? readRow(cursor, row, first.length) : readFirstRow(cursor));
+    rows.push(first ? readRow(cursor, kind, row, first.length) : readFirstRow(cursor, kind));
   });
   return rows;
 }
 
-function readFirstRow(cursor: JsonCursor): Float32Array {
+function readFirstRow(cursor: JsonCursor, kind: LogitKind): Float32Array {
   const values: number[] = [];
   readArray(cursor, "a row of logits", () => values.push(readLogit(cursor)));
-  if (values.length === 0) failHere(cursor, "golden-record", "row 0 of `logits` has no numbers");
+  if (values.length === 0) failHere(cursor, "golden-record", `row 0 of \`${kind}\` has no numbers`);
   return Float32Array.from(values);
 }
 
-function readRow(cursor: JsonCursor, row: number, vocab: number): Float32Array {
+function readRow(cursor: JsonCursor, kind: LogitKind, row: number, vocab: number): Float32Array {
   const values = new Float32Array(vocab);
   const ragged = (length: string): never =>
     failHere(
       cursor,
       "golden-record",
-      `row ${row} of \`logits\` has ${length} numbers, but row 0 has ${vocab}`,
+      `row ${row} of \`${kind}\` has ${length} numbers, but row 0 has ${vocab}`,
     );
   const length = readArray(cursor, "a row of logits", (id) => {
     if (id === vocab) ragged(`${vocab + 1} or more`);

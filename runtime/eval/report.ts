@@ -1,9 +1,11 @@
 // What the logit check found, as the lines MaxText's checker prints and as JSON.
 
 import type { Candidate, Comparison, Difference, Sample, TopTokens } from "./compare.ts";
+import { type LogitKind, rowsOf } from "./golden.ts";
 
 /** A check of one golden record. */
 export type RecordCheck = {
+  readonly kind: LogitKind;
   readonly index: number;
   /** `file:line` of the record. */
   readonly place: string;
@@ -59,13 +61,13 @@ export function recordLines(
   criteria: Criteria,
   decode: (id: number) => string,
 ): readonly string[] {
-  const { index, prompt, tokens, comparison, failures, place } = record;
+  const { kind, index, prompt, tokens, comparison, failures, place } = record;
   const { modelVocab, goldenVocab, topTokens, relativeL2, maxAbsolute, maxRelative } = comparison;
   const { atol, rtol, maxKlDiv } = criteria;
   return [
     "",
-    `--- Comparing forward pass for golden data index: ${index} ---`,
-    ` prompt=${JSON.stringify(prompt)} raw ids (first 20)=[${tokens.slice(0, 20).join(" ")}], logits.shape = (${tokens.length}, ${goldenVocab})`,
+    `--- Comparing ${kind === "logits" ? "forward pass" : "multi-token prediction"} for golden data index: ${index} ---`,
+    ` prompt=${JSON.stringify(prompt)} raw ids (first 20)=[${tokens.slice(0, 20).join(" ")}], ${kind}.shape = (${rowsOf(kind, tokens.length)}, ${goldenVocab})`,
     ...(modelVocab === goldenVocab
       ? []
       : [

@@ -12,7 +12,7 @@ import type { Batch, Dataset } from "../data/dataset.ts";
 import { openDataset, tokenizerOf } from "../data/open.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
 import { continueGreedily, openForward } from "../forward.ts";
-import { startingWeights, weightsOrigin } from "../starting-weights.ts";
+import { startingDraft, startingWeights, weightsOrigin } from "../starting-weights.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
 import { openTrainer, type StepReport } from "./trainer.ts";
@@ -54,6 +54,8 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     ? claimDirectory(resolve(cwd, join(values.checkpoint_dir, String(values.steps))))
     : null;
   try {
+    // A head that drafts is not trained: the model keeps the one it came with.
+    const head = directory ? startingDraft(config) : undefined;
     const tflops = (3 * modelFlops(config) * values.gradient_accumulation_steps) / 1e12;
     on({ kind: "start", facts: factsOf(config, engine, params, dataset, directory, tflops) });
     const metrics = metricsFile(config, cwd);
@@ -63,7 +65,12 @@ export async function train(config: Config, engine: Engine, options: TrainOption
       on({ kind: "step", step, of: values.steps, scalars });
     });
     if (directory) {
-      saveHuggingFace(directory, config, params, weights);
+      saveHuggingFace(
+        directory,
+        config,
+        [...params, ...(head?.params ?? [])],
+        new Map([...weights, ...(head?.weights ?? [])]),
+      );
       on({ kind: "saved", directory: directory.path });
     }
     const text = sample.run(engine, weights);

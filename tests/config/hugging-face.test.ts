@@ -156,6 +156,9 @@ test.each([
   ["attention_bias", true, "no architecture has biases", "false"],
   ["hidden_act", "gelu", "the architectures use silu", '"silu"'],
   ["use_sliding_window", true, "there are no windows", "false"],
+  ["num_nextn_predict_layers", 2, "a head for multi-token prediction has one layer", "0, 1"],
+  ["mtp_num_hidden_layers", 2, "a head for multi-token prediction has one layer", "0, 1"],
+  ["mtp_use_dedicated_embeddings", true, "a head shares the model's embedding", "false"],
   ["num_experts", 1, "one expert is a dense MLP here", "0, 2, 3"],
 ])("%s=%j is refused at its place", (field, value, why, supported) => {
   expect(problem({ [field]: value, ...dense })).toBe(

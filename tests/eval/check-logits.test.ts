@@ -141,6 +141,31 @@ test("the model's logits are written as a golden file, which reads back", async 
   ]);
 });
 
+const BOTH = goldenText({ ...GOLDEN[0], mtp_logits: rows(3, 12, () => 0) });
+
+test("a record's two tables are held against the model and against its head", async () => {
+  const outputLogitsPath = join(scratch(), "out.jsonl");
+  const draft = async (tokens: readonly number[]) => table(NEAR.slice(0, tokens.length - 1));
+  const { lines, check } = await run({ atol: 0.2, draft, outputLogitsPath }, NEAR, BOTH);
+  expect(check.records).toMatchObject([
+    { kind: "logits", index: 0, passed: false },
+    { kind: "mtp_logits", index: 0, passed: true },
+  ]);
+  expect(lines).toContain("--- Comparing multi-token prediction for golden data index: 0 ---");
+  expect(lines.at(-1)).toBe("FAILED: 1 of 2 records: golden data index 0");
+  expect([...readGolden(outputLogitsPath)]).toMatchObject([
+    { kind: "logits", logits: Float32Array.from(NEAR.flat()) },
+    { kind: "mtp_logits", logits: Float32Array.from(NEAR.slice(0, 3).flat()) },
+  ]);
+});
+
+test("logits of a head that the model lacks are an error", async () => {
+  const { message } = await problem({}, BOTH);
+  expect(message.replace(/\S*g\.jsonl/, "g.jsonl")).toBe(
+    "golden-draft: g.jsonl:1: the record has `mtp_logits`, but the model has no head for multi-token prediction\nhelp: name a checkpoint that holds mtp.* tensors",
+  );
+});
+
 test("an output file that exists is refused before the model runs", async () => {
   const outputLogitsPath = fileOf("precious", "out.jsonl");
   const forward = () => Promise.reject(new Error("the model ran"));

@@ -30,6 +30,8 @@ const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLengt
 test("reads records in order, whatever the order of their keys", () => {
   expect(outcome(TEXT)).toEqual([
     {
+      kind: "logits",
+      index: 0,
       prompt: FIRST.prompt,
       tokens: FIRST.tokens,
       attentionMask: [1, 1, 1],
@@ -37,8 +39,28 @@ test("reads records in order, whatever the order of their keys", () => {
       vocab: 4,
       place: "g.jsonl:1",
     },
-    { prompt: "", tokens: [1], logits: Float32Array.from(SECOND.logits[0]!), vocab: 3, place: "g.jsonl:2" },
+    {
+      kind: "logits",
+      index: 1,
+      prompt: "",
+      tokens: [1],
+      logits: Float32Array.from(SECOND.logits[0]!),
+      vocab: 3,
+      place: "g.jsonl:2",
+    },
   ]);
+});
+
+test("a record may hold the logits of multi-token prediction, beside the model's or alone", () => {
+  const { logits, ...rest } = FIRST;
+  const mtp_logits = logits.slice(1);
+  const [model, head, alone] = outcome(goldenText({ mtp_logits, ...FIRST }, { ...rest, mtp_logits }));
+  expect([model, head, alone]).toMatchObject([
+    { kind: "logits", index: 0, vocab: 4, place: "g.jsonl:1" },
+    { kind: "mtp_logits", index: 0, vocab: 4, place: "g.jsonl:1" },
+    { kind: "mtp_logits", index: 1, tokens: FIRST.tokens, attentionMask: [1, 1, 1], place: "g.jsonl:2" },
+  ]);
+  expect(alone).toMatchObject({ logits: Float32Array.from(mtp_logits.flat()) });
 });
 
 test("blank lines, carriage returns and a missing last line end are no fault", () => {
@@ -83,6 +105,8 @@ test("agrees with JSON.parse on any record, however its bytes are cut", () => {
       const found = outcome(goldenText(...records), cut);
       expect(found).toEqual(
         records.map(({ prompt, tokens, logits }, i) => ({
+          kind: "logits",
+          index: i,
           prompt,
           tokens,
           logits: Float32Array.from(logits.flat()),
@@ -192,7 +216,22 @@ const REFUSED: readonly (readonly [text: string, message: string])[] = [
     '{"tokens": [], "logits": []}',
     "golden-record: g.jsonl:1: `logits` is empty; expected a row for each token",
   ],
-  ['{"tokens": [1], "logits": [[1], [2]]}', "golden-record: g.jsonl:1: `logits` has 2 rows for 1 tokens"],
+  [
+    '{"tokens": [1], "logits": [[1], [2]]}',
+    "golden-record: g.jsonl:1: `logits` has 2 rows for 1 tokens; expected a row for each token",
+  ],
+  [
+    '{"tokens": [1, 2], "mtp_logits": [[1], [2]]}',
+    "golden-record: g.jsonl:1: `mtp_logits` has 2 rows for 2 tokens; expected a row for each token but the last",
+  ],
+  [
+    '{"tokens": [1], "logits": [[1]], "mtp_logits": []}',
+    "golden-record: g.jsonl:1: `mtp_logits` is empty; expected a row for each token but the last",
+  ],
+  [
+    '{"mtp_logits": [[1, 2], [3]]}',
+    "golden-record: g.jsonl:1:28: row 1 of `mtp_logits` has 1 numbers, but row 0 has 2",
+  ],
   [
     '{"tokens": [1], "logits": [[1]], "attention_mask": []}',
     "golden-record: g.jsonl:1: `attention_mask` has 0 entries for 1 tokens",

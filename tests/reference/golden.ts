@@ -121,8 +121,18 @@ function partOf(
 
 /** Golden directories: the committed ones, and those of a colon-separated list in Q3C_GOLDENS. */
 export function goldenDirectories(): string[] {
-  const extra = (process.env["Q3C_GOLDENS"] ?? "").split(":").filter((dir) => dir !== "");
-  const all = ["tests/goldens/random-a", "tests/goldens/random-b", "tests/goldens/qwen3-dense", ...extra];
-  for (const dir of all) if (!existsSync(join(dir, "train.json"))) throw new Error(`${dir} is no golden`);
-  return all;
+  const own = ["tests/goldens/random-a", "tests/goldens/random-b", "tests/goldens/qwen3-dense"];
+  return [...own, ...givenDirectories()].filter((dir) => existsSync(join(dir, "train.json")));
+}
+
+/** Goldens of multi-token prediction, as tests/oracles/mtp_golden.py writes them. */
+export const draftDirectories = (): string[] =>
+  ["tests/goldens/mtp", ...givenDirectories()].filter((dir) => existsSync(join(dir, "mtp_logits.jsonl")));
+
+function givenDirectories(): string[] {
+  const given = (process.env["Q3C_GOLDENS"] ?? "").split(":").filter((dir) => dir !== "");
+  for (const dir of given)
+    if (!["train.json", "mtp_logits.jsonl"].some((file) => existsSync(join(dir, file))))
+      throw new Error(`${dir} is no golden`);
+  return given;
 }

@@ -165,17 +165,17 @@ export const variants = {
     false,
     "One projection for gate and value.",
   ),
-  mtp_num_layers: limited("MaxText's prediction heads do not fit this model")(
+  mtp_num_layers: limited("q3c trains no prediction head; one that a checkpoint holds is read without this")(
     natural,
     0,
     "Extra layers that predict tokens further ahead.",
   ),
-  mtp_loss_scaling_factor: inert("there are no such heads")(
+  mtp_loss_scaling_factor: inert("no prediction head is trained")(
     nonNegative,
     0.1,
     "Weight of the loss of multi-token prediction.",
   ),
-  mtp_eval_target_module: inert("there are no such heads")(
+  mtp_eval_target_module: inert("no prediction head is trained")(
     natural,
     0,
     "The layer of multi-token prediction that is evaluated.",
