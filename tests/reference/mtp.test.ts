@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { type Config, loadConfig } from "../../compiler/config/load.ts";
 import { draftParams, forwardModel } from "../../compiler/model.ts";
-import { namesOf } from "../../runtime/checkpoint/hugging-face.ts";
+import { namesOf } from "../../runtime/checkpoint/layout.ts";
 import { openSafetensors, type Safetensors } from "../../runtime/checkpoint/safetensors.ts";
 import { type TensorToWrite, writeShardedSafetensors } from "../../runtime/checkpoint/write-safetensors.ts";
 import type { Engine } from "../../runtime/engines/engine.ts";
