@@ -53,7 +53,6 @@ const through: Readonly<Record<string, ValueName>> = {
   base_mlp_dim: "mlp_dim",
   base_moe_mlp_dim: "moe_mlp_dim",
   base_num_decoder_layers: "num_decoder_layers",
-  inhomogeneous_layer_cycle_interval: "layer_types",
   mlp_only_layers: "mlp_layer_types",
   decoder_sparse_step: "mlp_layer_types",
   per_device_batch_size: "micro_batch_size_to_train_on",
