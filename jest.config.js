@@ -11,6 +11,7 @@ export default {
   testPathIgnorePatterns: process.env["Q3C_FULL"]
     ? ["/node_modules/"]
     : ["/node_modules/", "<rootDir>/tests/full/"],
+  setupFiles: ["<rootDir>/tests/setup.ts"],
   testEnvironment: "node",
   testTimeout: 120_000,
 };

@@ -1,17 +1,20 @@
-// Element types: names as printed in IR, byte widths, and the other spellings users write.
+// Element types: names as printed in IR, byte widths, the tfjs dtype that holds their numbers, and the other spellings
+// users write.
 
 const DTYPES = {
-  f32: { bytes: 4, float: true, aliases: ["float32", "F32"] },
-  bf16: { bytes: 2, float: true, aliases: ["bfloat16", "BF16"] },
-  f16: { bytes: 2, float: true, aliases: ["float16", "F16"] },
-  i32: { bytes: 4, float: false, aliases: ["int32", "I32"] },
-  bool: { bytes: 1, float: false, aliases: ["BOOL"] },
+  f32: { bytes: 4, float: true, tfjs: "float32", aliases: ["float32", "F32"] },
+  bf16: { bytes: 2, float: true, tfjs: "float32", aliases: ["bfloat16", "BF16"] },
+  f16: { bytes: 2, float: true, tfjs: "float32", aliases: ["float16", "F16"] },
+  i32: { bytes: 4, float: false, tfjs: "int32", aliases: ["int32", "I32"] },
+  bool: { bytes: 1, float: false, tfjs: "bool", aliases: ["BOOL"] },
 } as const;
 
 export type DType = keyof typeof DTYPES;
 
 export const dtypes = Object.keys(DTYPES) as readonly DType[];
 export const bytesOf = (dtype: DType): number => DTYPES[dtype].bytes;
+/** The tfjs dtype that holds a dtype's numbers. */
+export const tfDTypeOf = (dtype: DType): "float32" | "int32" | "bool" => DTYPES[dtype].tfjs;
 export const isFloat = (dtype: DType): boolean => DTYPES[dtype].float;
 
 /** The dtype a user or a file names (`bfloat16`, `BF16`, `bf16`), or nothing. */

@@ -3,7 +3,6 @@
 import {
   type BackendValues,
   type DataId,
-  type DataType,
   engine,
   KernelBackend,
   type NamedAttrMap,
@@ -16,7 +15,7 @@ import {
   type TensorInfo,
 } from "@tensorflow/tfjs-core";
 import { invariant } from "../diag.ts";
-import { isFloat } from "../dtype.ts";
+import { isFloat, tfDTypeOf } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import { node } from "../ir/build.ts";
 import { shapeOf } from "../ir/shape.ts";
@@ -28,8 +27,8 @@ const BACKEND = "q3c-trace";
 /** A kernel with no node: its cotangents are the block's own cotangent parameters. */
 const SEED = "q3c-seed";
 
-/** One traced application of an op; tfjs hands it from the kernel to the gradient as the kernel's attributes. */
-type Call = { readonly node: Node; readonly trace: Trace };
+/** One traced application of an op, at its place in the trace; tfjs hands it from the kernel to the gradient as the kernel's attributes. */
+type Call = { readonly node: Node; readonly trace: Trace; readonly place: number };
 
 /** A trace in progress: the block it appends to and how regions are differentiated. */
 export type Trace = Pick<VjpContext<Value, Attrs>, "split"> & { readonly builder: BlockBuilder };
@@ -62,13 +61,10 @@ class TracingBackend extends KernelBackend {
 
 const backend = new TracingBackend();
 
-const tfDType = (type: TensorType): DataType =>
-  type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
-
 function infoOf(value: Value): TensorInfo {
   const dataId = {};
   backend.values.set(dataId, value);
-  return { dataId, shape: shapeOf(value.type), dtype: tfDType(value.type) };
+  return { dataId, shape: shapeOf(value.type), dtype: tfDTypeOf(value.type.dtype) };
 }
 
 /** A tensor that stands for a value. */
@@ -89,10 +85,10 @@ function mustValue(tensor: TensorInfo): Value {
 export function traceNode(original: Node, ins: readonly Tensor[], trace: Trace): Tensor[] {
   const { op, attrs, regions, outs, loc } = original;
   const made = node(op, ins.map(mustValue), { attrs, regions, hints: outs.map((x) => x.hint), loc });
-  trace.builder.nodes.push(made);
+  const place = trace.builder.nodes.push(made) - 1;
   // Nothing flows back through integers either.
   if (op.discrete || made.outs.every((out) => !isFloat(out.type.dtype))) return made.outs.map(tensorOf);
-  const call: Call = { node: made, trace };
+  const call: Call = { node: made, trace, place };
   const result: unknown = engine().runKernel(
     op.name,
     ins as unknown as NamedTensorMap,
@@ -109,17 +105,16 @@ export function seed(results: readonly Tensor[], cotangents: readonly Tensor[]):
 
 /** The node in its place in the trace, with a region that yields more; the results that are new. */
 function extend(
-  { node: old, trace: { builder } }: Call,
+  { node: old, trace: { builder }, place }: Call,
   region: Block,
   residuals: readonly Residual[],
 ): readonly Value[] {
   const { op, ins, outs, attrs, loc } = old;
   const hints = [...outs.map((x) => x.hint), ...residuals.map(({ name }) => name)];
   const made = node(op, ins, { attrs, regions: [region], hints, loc });
-  const index = builder.nodes.indexOf(old);
-  invariant(index >= 0, `${op.name} is extended where it did not run`);
+  invariant(builder.nodes[place] === old, `${op.name} is extended once, where it ran`);
   const more = made.outs.slice(outs.length);
-  builder.nodes[index] = { ...made, outs: [...outs, ...more] };
+  builder.nodes[place] = { ...made, outs: [...outs, ...more] };
   return more;
 }
 

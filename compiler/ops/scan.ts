@@ -16,8 +16,8 @@ const bindingOf = (param: number, { carries, xs }: ScanAttrs): Binding =>
   param < carries ? "carried" : param < carries + xs ? "sliced" : "fixed";
 
 /**
- * The reverse scan: carries are cotangents of carries and sums of const cotangents. The forward scan yields all that
- * it reads of a step besides the step's own operands; a body that is one `remat` keeps less.
+ * The reverse scan: carries are cotangents of float carries and sums of const cotangents. The forward scan yields all
+ * that it reads of a step besides the step's own operands; a body that is one `remat` keeps less.
  */
 function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[] {
   const { attrs, ins } = cx;
@@ -25,23 +25,23 @@ function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[
   const c = attrs.carries;
   const constsAt = c + attrs.xs;
   const floating = body.params.map((param) => isFloat(param.type.dtype));
-  if (floating.slice(0, c).includes(false))
-    throw new Error("internal: scan over integer carries has no gradient");
+  const carried = range(c).filter((i) => floating[i]);
   const liveYs = range(body.results.length).filter((i) => i >= c && cx.isLive(i));
   const { forward, backward, operands, residuals } = cx.split(
     body,
-    body.results.map((_, i) => i < c || cx.isLive(i)),
+    body.results.map((_, i) => (i < c ? carried.includes(i) : cx.isLive(i))),
     { bindingOf: (i) => bindingOf(i, attrs) },
   );
   const kept = cx.extend(forward, residuals);
 
   const [xs, consts] = [operands.filter((i) => i < constsAt), operands.filter((i) => i >= constsAt)];
   const primals = xs.length + kept.length;
+  const floatCs = carried.length;
   const floatXs = floating.slice(c, constsAt).filter(Boolean).length;
   const summed = ins.filter((_, i) => i >= constsAt && floating[i]);
   const result = k.scan(
     {
-      carries: [...range(c).map((i) => cx.dy(i)), ...summed.map((x) => k.constant(0, k.typeOf(x)))],
+      carries: [...carried.map((i) => cx.dy(i)), ...summed.map((x) => k.constant(0, k.typeOf(x)))],
       xs: [...xs.map((i) => at(ins, i)), ...kept, ...liveYs.map((i) => cx.dy(i))],
       consts: consts.map((i) => at(ins, i)),
       length: attrs.length,
@@ -50,15 +50,18 @@ function scanVjp<T>(k: K<T>, cx: VjpContext<T, ScanAttrs>): readonly (T | null)[
     },
     (state, step, fixed) => {
       const read = [...step.slice(0, xs.length), ...fixed, ...step.slice(xs.length, primals)];
-      const cotangents = k.inline(backward, [...read, ...state.slice(0, c), ...step.slice(primals)]);
-      const dConsts = cotangents.slice(c + floatXs);
+      const cotangents = k.inline(backward, [...read, ...state.slice(0, floatCs), ...step.slice(primals)]);
+      const dConsts = cotangents.slice(floatCs + floatXs);
       return {
-        carries: [...cotangents.slice(0, c), ...dConsts.map((d, i) => k.add(at(state, c + i), d))],
-        ys: cotangents.slice(c, c + floatXs),
+        carries: [
+          ...cotangents.slice(0, floatCs),
+          ...dConsts.map((dx, i) => k.add(at(state, floatCs + i), dx)),
+        ],
+        ys: cotangents.slice(floatCs, floatCs + floatXs),
       };
     },
   );
-  const gradients = [...result.carries.slice(0, c), ...result.ys, ...result.carries.slice(c)];
+  const gradients = [...result.carries.slice(0, floatCs), ...result.ys, ...result.carries.slice(floatCs)];
   return floating.map((isFloating) => (isFloating ? (gradients.shift() ?? null) : null));
 }
 

@@ -158,6 +158,38 @@ test("a loop over integers beside floats", () => {
   expect([[...loss!], [...dTable!], [...dc!]]).toEqual([[20], [20, 0, 4, 0], [20]]);
 });
 
+// Each step multiplies by one and a row of the table times a weight; the carried count says which row.
+test.each([
+  [false, { last: 21, table: [7, 6, 0, 0], weights: [14, 9] }],
+  [true, { last: 20, table: [8, 5, 0, 0], weights: [15, 8] }],
+])("a loop that carries a count, reverse=%s", (reverse, wanted) => {
+  const module = text(
+    "param %table: f32[v=4], input %n: i32[], param %weights: f32[t=2], param %c: f32[]",
+    `  %end, %last, %counts = scan(%n, %c, %weights, %table) {length=2, carries=2, xs=1, reverse=${reverse}, label="t"} : i32[], f32[], i32[t=2]
+    (%count: i32[], %carry: f32[], %weight: f32[], %rows: f32[v=4]) {
+      %row = take(%rows, %count) : f32[]
+      %weighted = multiply(%row, %weight) : f32[]
+      %step = multiply(%carry, %weighted) : f32[]
+      %next = add(%carry, %step) : f32[]
+      %one = constant() {value=1} : i32[]
+      %more = add(%count, %one) : i32[]
+      return %more, %next, %count
+    }`,
+    "%last, %end, %counts",
+  );
+  const joint = differentiate(module);
+  verifyModule(joint);
+  const found = runModule(engine, joint, [
+    Float32Array.of(2, 3, 5, 7),
+    Int32Array.of(0),
+    Float32Array.of(1, 2),
+    Float32Array.of(1),
+  ]);
+  const { last, table, weights } = wanted;
+  const counts = reverse ? [1, 0] : [0, 1];
+  expect(found.map((x) => [...x])).toEqual([[last], [2], counts, table, weights, [last]]);
+});
+
 test("in bf16 the gradient has the parameter's dtype and is near the one in f32", () => {
   const of = (dtype: string) =>
     text(
@@ -206,23 +238,20 @@ describe("tracing leaves nothing behind", () => {
   });
 
   test("also when it fails half way", () => {
+    const halfWay = (): never => {
+      throw new Error("half way");
+    };
     const before = {
       backend: tfEngine().backendName,
       tape: tfEngine().state.activeTape,
       depth: tfEngine().state.gradientDepth,
       memory: tfEngine().memory(),
     };
-    const integerLoop = text(
-      "input %n: i32[], param %x: f32[]",
-      `  %last, %ys = scan(%n, %x) {length=2, carries=1, xs=0, reverse=false, label="t"} : i32[], f32[t=2]
-    (%carry: i32[], %f: f32[]) {
-      %y = exp(%f) : f32[]
-      return %carry, %y
-    }
-  %loss = reduce_sum(%ys) {axes=[0]} : f32[]`,
-      "%loss",
-    );
-    expect(() => differentiate(integerLoop)).toThrow("integer carries");
+    const broken = {
+      ...module.body,
+      nodes: module.body.nodes.map((each) => ({ ...each, op: { ...each.op, vjp: halfWay } })),
+    };
+    expect(() => differentiate({ ...module, body: broken })).toThrow("half way");
     const after = {
       backend: tfEngine().backendName,
       tape: tfEngine().state.activeTape,

@@ -70,6 +70,24 @@ const steps: Readonly<Record<string, Step>> = {
     );
     return k.add(ys[0]!, carries[0]!);
   },
+  counted_recurrence: (k, a, b) => {
+    const [x, rows] = [full(k, tame(k, a)), full(k, tame(k, b))];
+    const { carries, ys } = k.scan(
+      {
+        carries: [k.constant(0, tensor("i32", [])), k.sum(x, [0])],
+        xs: [x],
+        consts: [rows],
+        length: 3,
+        reverse: true,
+        label: "m",
+      },
+      ([count, c], [xt], [table]) => {
+        const next = k.sin(k.add(k.mul(c!, k.take(table!, count!)), xt!));
+        return { carries: [k.add(count!, k.constant(1, tensor("i32", []))), next], ys: [next] };
+      },
+    );
+    return k.mul(ys[0]!, k.convert(carries[0]!, "f32"));
+  },
   nested_recurrence: (k, a, b) => {
     const xs = full(k, tame(k, a));
     const outer = k.scan(

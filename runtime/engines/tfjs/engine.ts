@@ -1,6 +1,7 @@
 // The reference engine: op by op on tfjs. Every op record is a tfjs kernel on the executing backends.
 import { totalmem } from "node:os";
 import * as tf from "@tensorflow/tfjs-core";
+import { tfDTypeOf } from "../../../compiler/dtype.ts";
 import { elements, shapeOf } from "../../../compiler/ir/shape.ts";
 import type { TensorType } from "../../../compiler/ir/types.ts";
 import { isLoop } from "../../../compiler/ops/fused.ts";
@@ -10,7 +11,6 @@ import { roundTo } from "../../../compiler/ops/round.ts";
 import { executable, scheduleOf } from "../../../compiler/plan/schedule.ts";
 import type { Buffer, Engine, Executable, HostArray } from "../engine.ts";
 import { type BackendName, startBackend, useBackend } from "./backend.ts";
-import { tfDType } from "./host.ts";
 import { type Call, runAsLoop, TensorMachine } from "./machine.ts";
 
 type TfjsBuffer = Buffer & { readonly tensor: tf.Tensor };
@@ -61,12 +61,12 @@ export async function startTfjsEngine(preferred: BackendName = "wasm"): Promise<
       };
       return made;
     },
-    bytesOf: (type) => elements(type) * tf.util.bytesPerElement(tfDType(type)),
+    bytesOf: (type) => elements(type) * tf.util.bytesPerElement(tfDTypeOf(type.dtype)),
     upload(type: TensorType, data: HostArray): Buffer {
       useBackend(name);
       // Weights made or read in f32 start on the grid of the dtype they are held in.
       const held = data instanceof Float32Array ? roundTo(type.dtype, data) : data;
-      return bufferOf(type, tf.tensor(held, shapeOf(type), tfDType(type)));
+      return bufferOf(type, tf.tensor(held, shapeOf(type), tfDTypeOf(type.dtype)));
     },
     download: (buffer: Buffer): HostArray => tensorIn(buffer).dataSync() as HostArray,
     release: (buffer: Buffer): void => tensorIn(buffer).dispose(),

@@ -2,13 +2,10 @@
 
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import * as tf from "@tensorflow/tfjs-core";
+import { tfDTypeOf } from "../../../compiler/dtype.ts";
 import { shapeOf } from "../../../compiler/ir/shape.ts";
 import type { TensorType } from "../../../compiler/ir/types.ts";
 import type { NumberArray } from "../../../compiler/ops/loops.ts";
-
-/** The tfjs dtype that holds a dtype's numbers. */
-export const tfDType = (type: TensorType): "float32" | "int32" | "bool" =>
-  type.dtype === "i32" ? "int32" : type.dtype === "bool" ? "bool" : "float32";
 
 export const hasHeap = (backend: unknown): backend is BackendWasm =>
   typeof backend === "object" && backend !== null && "typedArrayFromHeap" in backend;
@@ -28,15 +25,16 @@ export function onHost(
   const backend: unknown = tf.backend();
   if (!hasHeap(backend)) {
     const arrays = outs.map(
-      (type) => tf.util.getArrayFromDType(tfDType(type), tf.util.sizeFromShape(shapeOf(type))) as NumberArray,
+      (type) =>
+        tf.util.getArrayFromDType(tfDTypeOf(type.dtype), tf.util.sizeFromShape(shapeOf(type))) as NumberArray,
     );
     compute(
       ins.map((x) => x.dataSync() as NumberArray),
       arrays,
     );
-    return outs.map((type, i) => tf.tensor(arrays[i] as Float32Array, shapeOf(type), tfDType(type)));
+    return outs.map((type, i) => tf.tensor(arrays[i] as Float32Array, shapeOf(type), tfDTypeOf(type.dtype)));
   }
-  const infos = outs.map((type) => backend.makeOutput(shapeOf(type), tfDType(type)));
+  const infos = outs.map((type) => backend.makeOutput(shapeOf(type), tfDTypeOf(type.dtype)));
   // Views are taken after every allocation: growing the heap moves it.
   const arrays = infos.map((info) => backend.typedArrayFromHeap(info) as NumberArray);
   compute(
