@@ -28,8 +28,9 @@ function placed(run: Omit<Run, "from" | "to">, segments: readonly Segment[]): Ru
 const LONGEST = 64;
 
 /**
- * From left to right, of what begins here the repetition that covers most; the shorter cycle if two cover the same.
- * `settle` may move a run right within its slack.
+ * The repetition that covers most segments, the shorter cycle and the earlier place if two cover the same; then likewise
+ * what is before it and what is after it. So no two parts of what is left repeat, nor do the runs among each other: the
+ * repetition that they would be parts of covers more. `settle` may move a run right within its slack.
  */
 export function runsOf(
   segments: readonly Segment[],
@@ -50,25 +51,29 @@ export function runsOf(
       if (row[at] === row[at + i + 1]) same[at] = (same[at + 1] ?? 0) + 1;
     return same;
   });
-  const runs: Run[] = [];
-  for (let start = 0; start < row.length; ) {
-    const found = bestAt(start);
-    const run = found && settle(found);
-    if (run) runs.push(run);
-    start = run ? run.start + run.cycle * run.count : start + 1;
-  }
-  return runs;
+  const readsParameters = (start: number, end: number): boolean =>
+    segments.slice(start, end).some((each) => each.readsParameters);
 
-  function bestAt(start: number): Run | undefined {
-    let best: Run | undefined;
-    lasting.forEach((same, i) => {
+  function bestIn(low: number, high: number): Run | undefined {
+    let best: Omit<Run, "from" | "to"> | undefined;
+    lasting.slice(0, (high - low) >> 1).forEach((same, i) => {
       const cycle = i + 1;
-      const span = (same[start] ?? 0) + cycle;
-      const count = Math.floor(span / cycle);
-      const isLonger = count > 1 && (!best || count * cycle > best.count * best.cycle);
-      if (isLonger && segments.slice(start, start + cycle).some((each) => each.readsParameters))
-        best = placed({ start, cycle, count, slack: span - count * cycle }, segments);
+      for (let start = low; start + 2 * cycle <= high; start++) {
+        const span = Math.min((same[start] ?? 0) + cycle, high - start);
+        const count = Math.floor(span / cycle);
+        const isLonger = count > 1 && (!best || count * cycle > best.count * best.cycle);
+        if (isLonger && readsParameters(start, start + cycle))
+          best = { start, cycle, count, slack: span - count * cycle };
+      }
     });
-    return best;
+    return best && placed(best, segments);
   }
+
+  function runsIn(low: number, high: number): Run[] {
+    const found = bestIn(low, high);
+    if (!found) return [];
+    const run = settle(found);
+    return [...runsIn(low, run.start), run, ...runsIn(run.start + run.cycle * run.count, high)];
+  }
+  return runsIn(0, row.length);
 }

@@ -94,7 +94,7 @@ function plansOf(module: Module, segments: readonly Segment[], remark: Remark): 
       return best?.run ?? run;
     },
   );
-  return plans;
+  return plans.sort((a, b) => a.from - b.from);
 }
 
 /** The scan of a plan, with its operands stacked before it and what is read of its rounds taken apart after it. */

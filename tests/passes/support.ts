@@ -1,5 +1,6 @@
 // What tests of passes need besides tests/support: modules nobody can change, modules made of layers, small models.
 import { resolve } from "node:path";
+import { expect } from "@jest/globals";
 import fc from "fast-check";
 import { type Config, loadConfig } from "../../compiler/config/load.ts";
 import { blockBuilder, value } from "../../compiler/ir/build.ts";
@@ -58,6 +59,14 @@ export function gradientsOf({ body, roles }: Module, results: readonly HostArray
       return names.map((name, j) => [name, whole.subarray(j * size, (j + 1) * size)] as const);
     }),
   );
+}
+
+/** The results of a changed joint program in the order of the plain one: `skip` results, then gradients of single layers. */
+export function resultsInOrder(plain: Module, changed: Module, results: readonly HostArray[], skip: number) {
+  const gradients = gradientsOf(changed, results, skip);
+  const names = plain.body.params.flatMap(({ hint }, i) => (plain.roles[i] === "param" ? [hint] : []));
+  expect([...gradients.keys()].sort()).toEqual([...names].sort());
+  return [...results.slice(0, skip), ...names.map((name) => gradients.get(name)!)];
 }
 
 const N = dim("n", 4);
