@@ -35,6 +35,27 @@ export function failRead(path: string, error: unknown): never {
   fail({ code: "file-unreadable", message: `${path}: cannot be read: ${reason(error)}` });
 }
 
+/** Turns what `node:fs` throws while writing `path` into a diagnostic; anything else goes on as it is. */
+export function failWrite(path: string, error: unknown): never {
+  if (errno(error) === undefined) throw error;
+  fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason(error)}` });
+}
+
+// One read call moves less than 2 GiB on every platform.
+const MAX_READ = 1 << 30;
+
+/** Bytes of an open file from a position on; fewer than asked for only when the file ends first. */
+export function readAt(file: number, start: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const count = fs.readSync(file, bytes, done, Math.min(length - done, MAX_READ), start + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return bytes.subarray(0, done);
+}
+
 /** The whole file; for files known to be small. */
 export function readBytes(path: string): Uint8Array {
   try {
@@ -121,8 +142,7 @@ export function writeAside(
     fs.renameSync(aside, path);
   } catch (error) {
     fs.rmSync(aside, { force: true });
-    if (errno(error) === undefined) throw error;
-    fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason(error)}` });
+    failWrite(path, error);
   }
   flushDirectory(dirname(path));
 }
@@ -184,8 +204,8 @@ function writeAndFlush(path: string, write: (append: Append) => void): void {
   }
 }
 
-// The rename itself must survive a power cut; not every platform lets a directory be opened for that.
-function flushDirectory(path: string): void {
+/** Makes names in a directory survive a power cut; not every platform lets a directory be opened for that. */
+export function flushDirectory(path: string): void {
   try {
     const directory = fs.openSync(path, "r");
     try {

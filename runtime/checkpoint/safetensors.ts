@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { basename, join } from "node:path";
 import { didYouMean, fail, invariant } from "../../compiler/diag.ts";
-import { failRead } from "../files.ts";
+import { failRead, readAt } from "../files.ts";
 import { decodeFloats, isFloatDType } from "./convert-dtype.ts";
 import { decodeNumbers, isNumberDType } from "./decode-numbers.ts";
 import { bitsOf, type Entry, type Header, headerLength, parseHeader } from "./safetensors-header.ts";
@@ -27,9 +27,6 @@ export type Safetensors = {
   readRange(name: string, offset: number, length: number): Uint8Array;
   close(): void;
 };
-
-// One read call moves less than 2 GiB on every platform.
-const MAX_READ = 1 << 30;
 
 // Conversions go through a window of this size, so a tensor is never held twice; a multiple of every element's width.
 const WINDOW = 1 << 24;
@@ -91,18 +88,6 @@ function openHeader(path: string, files: Map<string, number>): Header {
   } catch (error) {
     return failRead(path, error);
   }
-}
-
-// Fewer bytes than asked for only when the file ends first.
-function readAt(file: number, start: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const count = fs.readSync(file, bytes, done, Math.min(length - done, MAX_READ), start + done);
-    if (count === 0) break;
-    done += count;
-  }
-  return bytes.subarray(0, done);
 }
 
 function collect(headers: readonly Header[]): ReadonlyMap<string, Entry> {

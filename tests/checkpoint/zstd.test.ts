@@ -1,0 +1,79 @@
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import fc from "fast-check";
+import { crc32c } from "../../runtime/checkpoint/crc32c.ts";
+import { decodeZstd } from "../../runtime/checkpoint/zstd.ts";
+import { failure } from "./support.ts";
+
+// Made by tests/oracles/zstd_golden.py.
+const GOLDENS: Readonly<Record<string, { frame: string; sha256: string; length: number }>> = JSON.parse(
+  fs.readFileSync(join(import.meta.dirname, "zstd-goldens.json"), "utf8"),
+);
+const frames = Object.entries(GOLDENS).map(([name, { frame, ...rest }]) => ({
+  name,
+  bytes: Uint8Array.from(Buffer.from(frame, "base64")),
+  ...rest,
+}));
+
+test.each(frames)("$name", ({ bytes, sha256, length }) => {
+  const data = decodeZstd(bytes, length, "x");
+  expect(data.length).toBe(length);
+  expect(createHash("sha256").update(data).digest("hex")).toBe(sha256);
+});
+
+test("frames one after another, with one to skip between them, are one text", () => {
+  const [a, b] = [
+    frames.find(({ name }) => name === "words, level 1")!,
+    frames.find(({ name }) => name === "random, level 3")!,
+  ];
+  const skipped = Uint8Array.of(0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3);
+  const data = decodeZstd(Buffer.concat([a.bytes, skipped, b.bytes]), 1 << 20, "x");
+  const whole = Buffer.concat([decodeZstd(a.bytes, a.length, "x"), decodeZstd(b.bytes, b.length, "x")]);
+  expect(Buffer.compare(data, whole)).toBe(0);
+});
+
+test("more than the limit is refused, whether or not the header says it", () => {
+  for (const { bytes, length } of frames.filter(({ length }) => length > 0)) {
+    expect(failure(() => decodeZstd(bytes, length - 1, "a file: a chunk"))).toMatchObject({
+      code: "zstd-too-large",
+      message: expect.stringContaining("a file: a chunk"),
+    });
+  }
+});
+
+test("no input at all is no frame", () => {
+  expect(failure(() => decodeZstd(new Uint8Array(), 10, "x")).code).toBe("zstd-damaged");
+});
+
+// RFC 3720, B.4, and the check value that catalogues of checksums list.
+test.each([
+  [new TextEncoder().encode("123456789"), 0xe3069283],
+  [new Uint8Array(32), 0x8a9136aa],
+  [new Uint8Array(32).fill(0xff), 0x62a8ab43],
+  [Uint8Array.from({ length: 32 }, (_, i) => i), 0x46dd794e],
+])("CRC-32C of known bytes", (bytes, expected) => {
+  expect(crc32c(bytes)).toBe(expected);
+});
+
+test("CRC-32C is the same from any address and in any parts", () => {
+  const bitByBit = (bytes: Uint8Array): number => {
+    let crc = 0xffffffff;
+    for (const byte of bytes) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+    }
+    return ~crc >>> 0;
+  };
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), fc.nat(9), fc.nat(), (bytes, shift, cut) => {
+      const moved = new Uint8Array(bytes.length + shift);
+      moved.set(bytes, shift);
+      const view = moved.subarray(shift);
+      const at = cut % (bytes.length + 1);
+      expect(crc32c(view)).toBe(bitByBit(bytes));
+      expect(crc32c(view.subarray(at), crc32c(view.subarray(0, at)))).toBe(bitByBit(bytes));
+    }),
+  );
+});
