@@ -1,5 +1,5 @@
 // What the record of an op says, for people and for programs.
-import { isLoop } from "../compiler/ops/fused.ts";
+import { hasKernel } from "../compiler/ops/fused.ts";
 import type { OpDef } from "../compiler/ops/op.ts";
 
 type Gradient = "none" | "rule" | "decomposition" | "undefined";
@@ -20,7 +20,7 @@ const gradientSaid: Readonly<Record<Gradient, string>> = {
 function executionSaid(op: OpDef): string {
   const shape = op.scalar ? ", elementwise" : "";
   if (!op.decompose) return `Primitive${shape}: every engine runs it as it is.`;
-  return op.run || isLoop(op)
+  return hasKernel(op)
     ? `Composite${shape}: made of simpler ops; the tfjs engine runs it as one.`
     : "Composite: made of simpler ops, which the tfjs engine runs in its place.";
 }

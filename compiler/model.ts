@@ -19,6 +19,8 @@ export type ForwardOptions = {
   readonly sizes?: Readonly<Record<string, number>>;
   /** Names of `sow` statements whose values become results after the logits. */
   readonly taps?: readonly string[];
+  /** Whether the program goes on from earlier tokens, and so takes and gives states. */
+  readonly isResumed?: boolean;
   /** Configuration values that take the place of the configuration's. */
   readonly values?: Readonly<Record<string, ConfigValue>>;
 };
@@ -47,7 +49,7 @@ export function dtypeNamed(name: string): DType {
 
 function elaborateOptions(
   config: Config,
-  { sizes = {}, taps = [], values = {} }: ForwardOptions,
+  { sizes = {}, taps = [], values = {}, isResumed = false }: ForwardOptions,
 ): ElaborateOptions {
   const all = { ...(config.values as unknown as Readonly<Record<string, ConfigValue>>), ...values };
   return {
@@ -57,6 +59,7 @@ function elaborateOptions(
     weightDType: dtypeNamed(config.values.weight_dtype),
     sizes,
     taps,
+    isResumed,
   };
 }
 
@@ -81,6 +84,27 @@ export function draftParams(config: Config): readonly ParamDecl[] {
   const shared = new Set(forwardModel(config).params.map(({ path }) => path));
   return draft.params.filter(({ path }) => !shared.has(path));
 }
+
+export type DecodeOptions = {
+  readonly batch: number;
+  /** How many tokens of each row one run takes: a chunk of the prompt, or one. */
+  readonly seq: number;
+  /** The most tokens a row can have. */
+  readonly length?: number;
+  readonly taps?: readonly string[];
+};
+
+/**
+ * The program that goes on from earlier tokens. Inputs tokens and positions [batch, seq], lengths [batch] (how many
+ * tokens count in each row; what is after them touches no state), then parameters, then states → logits
+ * [batch, seq, vocab] in f32, then taps, then the states' successors. States start as zeros.
+ */
+export const decodeModel = (config: Config, { batch, seq, length, taps = [] }: DecodeOptions): Elaborated =>
+  forwardModel(config, {
+    sizes: { batch, seq, kv_seq: length ?? config.values.max_target_length },
+    taps,
+    isResumed: true,
+  });
 
 export type ModuleStats = {
   readonly parameters: number;

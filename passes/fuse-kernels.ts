@@ -127,7 +127,9 @@ export const fuseKernels: Pass = {
   doc: "Chains of elementwise ops, broadcasts and folds become single loop nests that store only what others read.",
   run(module: Module, remark): Module {
     const report = new FusionReport();
-    const expanded = dropDead(expand(module.body, ({ op }) => op.decompose !== undefined && !isLoop(op)));
+    const expanded = dropDead(
+      expand(module.body, ({ op }) => op.decompose !== undefined && !op.isWhole && !isLoop(op)),
+    );
     report.before(expanded);
     const body = fuseBlock(expanded, report);
     report.after(body);

@@ -5,14 +5,25 @@ import { fail, type Span } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import type { Module, Value } from "../ir/types.ts";
+import type { Cursor } from "../ops/op.ts";
 import type { Frame } from "./frame.ts";
 import type { ParamDecl, Stacked } from "./param.ts";
 import type { Architecture, BlockDef } from "./syntax.ts";
 
 export type CallExpression = Extract<Expression, { kind: "call" }>;
 
+/** A state, where an op was told to keep it, and what it is after this program's tokens. */
+export type StateSlot = {
+  readonly path: string;
+  readonly value: Value;
+  readonly at: Span;
+  keptAt?: Span;
+  next?: { readonly value: Value; readonly isRewindable: boolean };
+};
+
 /** What a name or an expression stands for while elaborating. */
 export type Entity =
+  | { readonly kind: "state"; readonly slot: StateSlot }
   | { readonly kind: "scalar"; readonly value: ConfigValue }
   | { readonly kind: "tensors"; readonly values: readonly Value[] };
 
@@ -26,12 +37,26 @@ export type ElaborateOptions = {
   readonly sizes?: Readonly<Record<string, number>>;
   /** Names of `sow` statements whose values become results after the model's own. */
   readonly taps?: readonly string[];
+  /** Whether the program goes on from earlier tokens; else it begins with the first, and states are as at the start. */
+  readonly isResumed?: boolean;
+};
+
+/** What a program takes of earlier tokens and gives for later ones, named by its path. */
+export type StateDecl = {
+  readonly path: string;
+  readonly value: Value;
+  /** Going back to an earlier position needs no copy of it. */
+  readonly isRewindable: boolean;
 };
 
 export type Elaborated = {
-  /** Parameters: the model's inputs, then the parameters in order of appearance. */
+  /**
+   * Parameters: the model's inputs (a program that goes on from earlier tokens also takes `lengths`, how many count in
+   * each row), the parameters in order of appearance, the states. Results: the model's, the taps', the states'.
+   */
   readonly module: Module;
   readonly params: readonly ParamDecl[];
+  readonly states: readonly StateDecl[];
   /** How many results each tap has, in the order asked for. */
   readonly taps: ReadonlyMap<string, number>;
 };
@@ -51,6 +76,9 @@ export type Context = {
   readonly dims: Map<string, { size: number; at: Span }>;
   readonly builder: BlockBuilder;
   readonly params: Map<string, ParamDecl>;
+  readonly states: Map<string, StateSlot>;
+  /** Where a program stands that goes on from earlier tokens. */
+  cursor?: Cursor<Value>;
   /** Tensors that parameters come from, and where each was named. */
   readonly homes: Map<string, Span>;
   readonly sown: Map<string, Value[]>;
@@ -64,6 +92,14 @@ export type Context = {
 
 /** The one tensor an entity is, or an error at the place that wants one. */
 export const single = (x: Entity, at: Span): Value => {
+  if (x.kind === "state")
+    return fail({
+      code: "arch-state",
+      message: "a tensor is wanted, this is a state",
+      at,
+      notes: [{ message: "declared here", at: x.slot.at }],
+      help: "an op goes on from it with keep=…",
+    });
   if (x.kind === "scalar")
     return fail({ code: "arch-type", message: `a tensor is wanted, this is ${describeValue(x.value)}`, at });
   const [only] = x.values;

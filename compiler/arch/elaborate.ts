@@ -5,6 +5,7 @@ import { blockBuilder, value as newValue } from "../ir/build.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import { formatType, tensor } from "../ir/shape.ts";
 import type { Value } from "../ir/types.ts";
+import type { Cursor } from "../ops/op.ts";
 import type { Context, Elaborated, ElaborateOptions, Place, Scope } from "./context.ts";
 import { dimsOf } from "./dims.ts";
 import { Frame } from "./frame.ts";
@@ -29,6 +30,7 @@ export function elaborate(
     dims: new Map(),
     builder,
     params: new Map(),
+    states: new Map(),
     homes: new Map(),
     sown: new Map(),
     running: new Set(),
@@ -46,23 +48,44 @@ export function elaborate(
     context.declared.set(made, name.at);
     return { name: name.text, value: made };
   });
+  const cursor = options.isResumed ? cursorAt(inputs.map((input) => input.value)) : undefined;
+  if (cursor) context.cursor = cursor;
   const scope: Scope = new Map(inputs.map(({ name, value }) => [name, { kind: "tensors", values: [value] }]));
   const results = runStatements(new Frame(context, scope, TOP), program.body);
   if (!results) fail({ code: "arch-arity", message: `the ${kind} returns nothing`, at: program.name.at });
   checkSignature(kind, program, results);
   const params = [...context.params.values()];
   const sown = (options.taps ?? []).map((tap) => [tap, context.sown.get(tap) ?? []] as const);
+  const given = [...inputs.map((input) => input.value), ...(cursor ? [cursor.lengths] : [])];
+  const states = [...context.states.values()].flatMap(({ next, ...slot }) =>
+    next ? [{ ...slot, next }] : [],
+  );
   const body = dropDead({
-    params: [...inputs.map((input) => input.value), ...params.map((param) => param.value)],
+    params: [...given, ...params.map((param) => param.value), ...states.map((state) => state.value)],
     nodes: builder.nodes,
-    results: [...results, ...sown.flatMap(([, values]) => values)],
+    results: [
+      ...results,
+      ...sown.flatMap(([, values]) => values),
+      ...states.map((state) => state.next.value),
+    ],
   });
-  const roles = [...inputs.map(() => "input" as const), ...params.map(() => "param" as const)];
+  const roles = [
+    ...given.map(() => "input" as const),
+    ...params.map(() => "param" as const),
+    ...states.map(() => "state" as const),
+  ];
   return {
     module: { name: kind === "model" ? arch.name.text : `${arch.name.text}_${kind}`, roles, body },
     params,
+    states: states.map(({ path, value, next: { isRewindable } }) => ({ path, value, isRewindable })),
     taps: new Map(sown.map(([tap, values]) => [tap, values.length])),
   };
+}
+
+/** Where the inputs tokens and positions stand in a program that goes on from earlier tokens. */
+function cursorAt([, positions]: readonly Value[]): Cursor<Value> | undefined {
+  const [batch] = positions?.type.dims ?? [];
+  return positions && batch && { positions, lengths: newValue("lengths", tensor("i32", [batch])) };
 }
 
 const tokens = { name: "tokens", dims: ["batch", "seq"] };

@@ -10,6 +10,7 @@ import type { OpDef } from "../ops/op.ts";
 import { type Context, type Entity, type Place, type Scope, single } from "./context.ts";
 import { dimOf, productOf } from "./dims.ts";
 import { align, forms } from "./forms.ts";
+import { resume, statesOf } from "./states.ts";
 
 /** Functions of numbers; elsewhere a word in front of parentheses is a form, a block or an op. */
 const scalarFunctions = ["min", "max", "ceil", "floor", "round"];
@@ -33,7 +34,7 @@ export class Frame {
     if (entity)
       return fail({
         code: "arch-type",
-        message: `\`${name}\` is a tensor, whose numbers are not known here`,
+        message: `\`${name}\` is a ${entity.kind === "state" ? "state" : "tensor"}, whose numbers are not known here`,
         at,
       });
     const found = dims.get(name)?.size ?? options.find(name);
@@ -52,7 +53,7 @@ export class Frame {
       case "literal":
         return true;
       case "name":
-        return this.scope.get(expression.name)?.kind !== "tensors";
+        return (this.scope.get(expression.name)?.kind ?? "scalar") === "scalar";
       case "list":
         return expression.items.every((item) => this.isScalar(item));
       case "unary":
@@ -247,7 +248,10 @@ export class Frame {
 
   private callOp(op: OpDef, { args, named, at }: Extract<Expression, { kind: "call" }>): readonly Value[] {
     const ins = args.map((arg) => this.tensor(arg));
-    const attrs = Object.fromEntries(named.map((argument) => [argument.name, this.attribute(op, argument)]));
+    const given = named.find(({ name }) => name === "keep");
+    const others = named.filter((argument) => argument !== given);
+    const attrs = Object.fromEntries(others.map((argument) => [argument.name, this.attribute(op, argument)]));
+    if (given) return resume(this, op, ins, attrs, statesOf(this, op, given), at);
     return this.build(at, ins, () => this.context.builder.k.apply(op.name, ins, attrs));
   }
 

@@ -8,6 +8,7 @@ import { type CallExpression, type Entity, type Scope, single } from "./context.
 import { dimsOf } from "./dims.ts";
 import { Frame } from "./frame.ts";
 import { initOf, layoutOf, type Origin, originOf, type Stacked } from "./param.ts";
+import { declareState } from "./states.ts";
 import type { BlockDef, OriginSyntax, ParamSyntax, Statement, Word } from "./syntax.ts";
 
 const join = (...parts: readonly string[]): string => parts.filter((part) => part !== "").join(".");
@@ -30,6 +31,9 @@ function step(frame: Frame, statement: Statement): readonly Value[] | undefined 
   switch (statement.kind) {
     case "param":
       declareParam(frame, statement);
+      return undefined;
+    case "state":
+      declareState(frame, statement, ownPath(frame, "state", statement.path));
       return undefined;
     case "let":
       assign(frame, statement.names, statement.value);
@@ -99,23 +103,30 @@ function sow(frame: Frame, name: Word, expression: Expression): void {
   frame.context.sown.set(name.text, [...values, single(frame.evaluate(expression), expression.at)]);
 }
 
-function declareParam(frame: Frame, { name, dims: list, path, origins, init, isStored }: ParamSyntax): void {
-  const { dims, options, params, builder, declared } = frame.context;
+/** The whole path of a parameter or a state, which no other has. */
+function ownPath(frame: Frame, what: string, path: Word): string {
+  const { params, states } = frame.context;
   const full = join(frame.place.path, interpolate(frame, path));
   if (!/^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$/.test(full))
     fail({
       code: "arch-name",
-      message: `a parameter's path is words with dots between, this is ${JSON.stringify(full)}`,
+      message: `a ${what}'s path is words with dots between, this is ${JSON.stringify(full)}`,
       at: path.at,
     });
-  const earlier = params.get(full);
+  const earlier = params.get(full) ?? states.get(full);
   if (earlier)
     fail({
       code: "arch-name",
-      message: `the parameter ${full} is declared twice`,
+      message: `the ${what} ${full} is declared twice`,
       at: path.at,
       notes: [{ message: "first here", at: earlier.at }],
     });
+  return full;
+}
+
+function declareParam(frame: Frame, { name, dims: list, path, origins, init, isStored }: ParamSyntax): void {
+  const { dims, options, params, builder, declared } = frame.context;
+  const full = ownPath(frame, "parameter", path);
   const made = newValue(full, tensor(options.weightDType, dimsOf(list, dims)));
   const homes = origins.map((origin) =>
     originOf(origin, join(frame.place.origin, interpolate(frame, origin.name)), list, dims),

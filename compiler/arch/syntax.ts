@@ -35,8 +35,18 @@ export type ParamSyntax = {
   readonly init: Expression;
 };
 
+/** What a program that goes on from earlier tokens keeps of them; in the activation dtype if none is named. */
+export type StateSyntax = {
+  readonly kind: "state";
+  readonly name: Word;
+  readonly dims: DimList;
+  readonly path: Word;
+  readonly dtype: Word | undefined;
+};
+
 export type Statement =
   | ParamSyntax
+  | StateSyntax
   | { readonly kind: "let"; readonly names: readonly Word[]; readonly value: Expression }
   | { readonly kind: "sow"; readonly name: Word; readonly value: Expression }
   | { readonly kind: "return"; readonly at: Span; readonly values: readonly Expression[] }
@@ -78,7 +88,7 @@ const word = (name: string, isNameToo = false): TokenType =>
     label: `\`${name}\``,
     ...(isNameToo ? { categories: [Name] } : {}),
   });
-const [Arch, DimWord, Block, Model, Draft, Param, Stored, When, Repeat, Sow, Return] = [
+const [Arch, DimWord, Block, Model, Draft, Param, Stored, State, When, Repeat, Sow, Return] = [
   word("arch"),
   word("dim"),
   word("block"),
@@ -86,6 +96,7 @@ const [Arch, DimWord, Block, Model, Draft, Param, Stored, When, Repeat, Sow, Ret
   word("draft"),
   word("param"),
   word("stored"),
+  word("state"),
   word("when"),
   word("repeat"),
   word("sow"),
@@ -97,7 +108,23 @@ const OpenBody = createToken({ name: "OpenBody", pattern: "{", label: "`{`" });
 const CloseBody = createToken({ name: "CloseBody", pattern: "}", label: "`}`" });
 const Comment = createToken({ name: "Comment", pattern: /#[^\n]*/, group: Lexer.SKIPPED });
 
-const words = [Arch, DimWord, Block, Model, Draft, Param, Stored, When, Repeat, Sow, Return, At, From, Init];
+const words = [
+  Arch,
+  DimWord,
+  Block,
+  Model,
+  Draft,
+  Param,
+  Stored,
+  State,
+  When,
+  Repeat,
+  Sow,
+  Return,
+  At,
+  From,
+  Init,
+];
 const vocabulary = [Comment, ...words, ...expressionTokens, OpenBody, CloseBody];
 const lexer = new Lexer(vocabulary, { positionTracking: "onlyOffset" });
 
@@ -174,6 +201,7 @@ class ArchParser extends ExpressionRules {
     (): Statement =>
       this.OR([
         { ALT: () => this.SUBRULE(this.param) },
+        { ALT: () => this.SUBRULE(this.state) },
         { ALT: () => this.SUBRULE(this.when) },
         { ALT: () => this.SUBRULE(this.repeat) },
         { ALT: () => this.SUBRULE(this.sow) },
@@ -202,6 +230,19 @@ class ArchParser extends ExpressionRules {
       origins,
       init: this.SUBRULE(this.conditional),
     };
+  });
+
+  private readonly state = this.RULE("state", (): Statement => {
+    this.CONSUME(State);
+    const name = this.name(this.CONSUME(Name));
+    const dims = this.SUBRULE(this.dimList);
+    this.CONSUME(At);
+    const path = this.quoted(this.CONSUME(Text));
+    const dtype = this.OPTION(() => {
+      this.CONSUME(In);
+      return this.name(this.CONSUME1(Name));
+    });
+    return { kind: "state", name, dims, path, dtype };
   });
 
   private readonly origin = this.RULE("origin", (): OriginSyntax => {

@@ -1,5 +1,6 @@
 // The short causal convolution in front of Gated DeltaNet.
-import { dim, dimAt, elements, formatDims, range, rankOf, replaceAt } from "../ir/shape.ts";
+import { dim, dimAt, elements, formatDims, range, rankOf, replaceAt, tensor } from "../ir/shape.ts";
+import type { Dim } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { OpDef } from "./op.ts";
 import { at, broken, expectArity, expectDims, expectFloats } from "./op.ts";
@@ -14,6 +15,15 @@ function windows<T>(k: K<T>, x: T, w: T, zeros: "before" | "after"): T[] {
 
 /** The weights of tap j, one for each channel. */
 const tap = <T>(k: K<T>, w: T, j: number): T => k.reshape(k.slice(w, 0, j, j + 1), [at(k.dimsOf(w), 1)]);
+
+/** Of each x[b] as many rows as `count` says, from row starts[b] on. */
+function rowsFrom<T>(k: K<T>, x: T, starts: T, count: Dim): T {
+  const [b, t, c] = k.dimsOf(x) as [Dim, Dim, Dim];
+  const grid = tensor("i32", [b, count]);
+  const own = k.add(k.iota(grid, 1), k.reshape(starts, [b, dim("_", 1)]));
+  const index = k.add(own, k.mul(k.iota(grid, 0), k.constant(t.size, tensor("i32", []))));
+  return k.take(k.reshape(x, [dim("_", b.size * t.size), c]), index);
+}
 
 export const causalConv1d: OpDef = {
   name: "causal_conv1d",
@@ -45,6 +55,30 @@ export const causalConv1d: OpDef = {
     const row = replaceAt(k.dimsOf(w), 0, dim(at(k.dimsOf(w), 0).label, 1));
     const met = windows(k, x, w, "before").map((window) => k.reshape(k.sum(k.mul(g, window), [0, 1]), row));
     return [parts.reduce((sum, each) => k.add(sum, each)), k.reshape(k.concat(met, 0), k.dimsOf(w))];
+  },
+  resume: {
+    states: ["the last inputs"],
+    isRewindable: false,
+    run(k, ins, _attrs, states, { lengths }) {
+      const [x, w, past] = [at(ins, 0), at(ins, 1), at(states, 0)];
+      const [dims, kept] = [k.dimsOf(x), k.dimsOf(past)];
+      const width = dimAt(k.typeOf(w), 0).size;
+      const [before, steps] = [at(kept, 1), at(dims, 1)];
+      if (kept.length !== 3 || before.size < width - 1)
+        broken(
+          "causal_conv1d",
+          `keeps at least ${width - 1} inputs, [b, past, c], got [${formatDims(kept)}]`,
+        );
+      expectFloats("causal_conv1d", k.typeOf(x), k.typeOf(past));
+      expectDims("causal_conv1d", "the last inputs are", kept, replaceAt(dims, 1, before));
+      const all = dim("_", before.size + steps.size);
+      const seen = k.reshape(k.concat([past, x], 1), replaceAt(dims, 1, all));
+      const own = k.slice(k.one("causal_conv1d", [seen, w]), 1, before.size, all.size);
+      return {
+        outs: [k.reshape(own, dims)],
+        states: [k.reshape(rowsFrom(k, seen, lengths, before), kept)],
+      };
+    },
   },
   flops: (ins) => 2 * elements(at(ins, 0)) * dimAt(at(ins, 1), 0).size,
 };

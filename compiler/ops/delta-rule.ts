@@ -267,6 +267,24 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
       k.reshape(state, k.dimsOf(at(ins, 5))),
     ];
   },
+  resume: {
+    states: ["the state"],
+    isRewindable: false,
+    run(k, ins, { chunk_size }, states, { lengths }) {
+      const [b, t] = k.dimsOf(at(ins, 3)) as [Dim, Dim];
+      const one = dim("_", 1);
+      const counts = k.compare(k.iota(tensor("i32", [b, t]), 1), k.reshape(lengths, [b, one]), "LT");
+      const mask = k.reshape(counts, [b, t, one]);
+      // A token without decay and rate leaves the state as it is.
+      const gate = (x: (typeof ins)[number]) => k.select(mask, x, k.scalar(0, x));
+      const outs = k.apply(
+        "gated_delta_rule",
+        [...ins.slice(0, 3), gate(at(ins, 3)), gate(at(ins, 4)), at(states, 0)],
+        { chunk_size: t.size === 1 ? 0 : chunk_size },
+      );
+      return { outs, states: outs.slice(1) };
+    },
+  },
   /** Counted as the recurrent rule, as MaxText does: 8 * heads * d_k * d_v a token. */
   flops: (ins) => 8 * elements(at(ins, 2)) * dimAt(at(ins, 1), 3).size,
 };

@@ -36,6 +36,10 @@ export const fused: OpDef = {
 /** Whether an engine runs a node of this op as a loop nest: it is one, or the op has no kernel of its own. */
 export const isLoop = (op: OpDef): boolean => op === fused || (op.run === undefined && isLoopOp(op));
 
+/** Whether the tfjs engine runs this op as it is, and not what it is made of. */
+export const hasKernel = (op: OpDef): boolean =>
+  op.run !== undefined || op.update !== undefined || op.control !== undefined || isLoop(op);
+
 /** A loop nest, and which of its node's operands its block takes. */
 export type LoopNest = { readonly block: Block; readonly operands: readonly number[] };
 
@@ -59,6 +63,7 @@ export function loopNestOf(node: Node): LoopNest {
 
 /** The operands of a node whose memory one of its results may be written to as the node runs. */
 export function inPlaceOf(node: Node, result: number): number[] {
+  if (node.op.update) return [0];
   if (!isLoop(node.op)) return [];
   const { block, operands } = loopNestOf(node);
   return replaceable(block, result).map((i) => at(operands, i));

@@ -1,5 +1,6 @@
 // The list of ops. Adding one: write its record, name it in its file's list.
 import { attentionOps } from "./attention.ts";
+import { cacheOps } from "./cache.ts";
 import { causalConv1d } from "./causal-conv.ts";
 import { deltaRuleOps } from "./delta-rule.ts";
 import { dotGeneral } from "./dot-general.ts";
@@ -25,6 +26,7 @@ export const ops: readonly OpDef[] = [
   fused,
   ...normalizationOps,
   ...attentionOps,
+  ...cacheOps,
   causalConv1d,
   ...deltaRuleOps,
   ...optimizerOps,

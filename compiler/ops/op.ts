@@ -132,6 +132,25 @@ export type Fold = {
   step(soFar: string, x: string): string;
 };
 
+/** Where a program stands that goes on from earlier tokens: i32 positions [b, t], and how many count in each row [b]. */
+export type Cursor<T> = { readonly positions: T; readonly lengths: T };
+
+/** How an op along time goes on where it stopped. */
+export type Resume<A> = {
+  /** What it keeps of earlier tokens, in words. */
+  readonly states: readonly string[];
+  /** What is kept lies by position and is written again before it is read, so going back to a position needs no copy. */
+  readonly isRewindable: boolean;
+  /** The op on the tokens at the cursor, after those that the states have seen; and the states that have seen these too. */
+  run<T>(
+    k: K<T>,
+    ins: readonly T[],
+    attrs: A,
+    states: readonly T[],
+    cursor: Cursor<T>,
+  ): { readonly outs: readonly T[]; readonly states: readonly T[] };
+};
+
 export type OpDef<A extends Attrs = Attrs> = {
   readonly name: string;
   /** One sentence; `q3c explain` prints it. */
@@ -143,7 +162,9 @@ export type OpDef<A extends Attrs = Attrs> = {
   readonly discrete?: true;
   /** Cotangents of the inputs, `null` where there is none. Absent: differentiate the decomposition. */
   vjp?<T>(k: K<T>, cx: VjpContext<T, A>): readonly (T | null)[];
-  /** The op in simpler ops. An op without `run` must have one. */
+  /** Its own kernel does less than the simpler ops would: fusion leaves it whole. */
+  readonly isWhole?: true;
+  /** The op in simpler ops. An op without `run` or `update` must have one. */
   decompose?<T>(k: K<T>, ins: readonly T[], attrs: A, regions: readonly Block[]): readonly T[];
   /**
    * One element of the result as an expression over one element of each operand, in the words common to JavaScript's
@@ -167,6 +188,13 @@ export type OpDef<A extends Attrs = Attrs> = {
   ): readonly T[];
   /** The numeric meaning on tfjs tensors. */
   run?(tf: Tfjs, ins: readonly Tensor[], attrs: A, cx: RunContext): Tensor | Tensor[];
+  /**
+   * Changes numbers of its first operand, which are `into`: their own place where nobody else reads them any more, a
+   * copy elsewhere. Takes the place of `run`.
+   */
+  update?(into: NumberArray, others: readonly NumberArray[], types: readonly TensorType[], attrs: A): void;
+  /** Absent: it sees each token alone, or all of them at once. */
+  readonly resume?: Resume<A>;
   /** Work done, when it is not one flop per element written. */
   flops?(ins: readonly TensorType[], outs: readonly TensorType[], attrs: A): number;
   /** What is left of a node with regions when only some of its results are read. */

@@ -2,7 +2,7 @@
 import { expand } from "../ir/expand.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import type { Block, Node, Value } from "../ir/types.ts";
-import { isLoop } from "../ops/fused.ts";
+import { hasKernel } from "../ops/fused.ts";
 
 /** A node with the values that go when it has run. */
 export type Step = { readonly node: Node; readonly last: readonly Value[] };
@@ -15,7 +15,7 @@ export type Schedule = {
 
 /** The block in ops that an engine has a kernel for: composites without one are decomposed, dead ops dropped. */
 export const executable = (block: Block): Block =>
-  dropDead(expand(block, ({ op }) => !op.run && !op.control && !isLoop(op) && op.decompose !== undefined));
+  dropDead(expand(block, ({ op }) => !hasKernel(op) && op.decompose !== undefined));
 
 /** Lifetimes of a block's values. A parameter outlives the block unless it is given away. */
 export function schedule(block: Block, given: readonly boolean[]): Schedule {

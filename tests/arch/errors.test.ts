@@ -14,6 +14,7 @@ test("every code of the language has a golden", () => {
   expect(new Set(codes)).toEqual(
     new Set([
       ...["arch-arity", "arch-dim", "arch-init", "arch-layout", "arch-name", "arch-recursion", "arch-shape"],
+      "arch-state",
       ...["arch-syntax", "arch-type", "bad-attribute", "bad-operands", "expression-type", "expression-value"],
     ]),
   );

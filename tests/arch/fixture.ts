@@ -91,9 +91,10 @@ export const elaborated = (
   taps: readonly string[] = [],
 ): Elaborated => elaborate(parseArchitecture({ file, text }), optionsOf(values, taps));
 
-/** The model and, if there is one, the draft. */
+/** The model and, if there is one, the draft; and both as they go on from earlier tokens. */
 export function programs(text: string, values: Values, file = "test.arch"): readonly Elaborated[] {
   const arch = parseArchitecture({ file, text });
-  const model = elaborate(arch, optionsOf(values));
-  return arch.draft ? [model, elaborate(arch, optionsOf(values), "draft")] : [model];
+  const kinds = arch.draft ? (["model", "draft"] as const) : (["model"] as const);
+  const options = [optionsOf(values), { ...optionsOf(values), isResumed: true }];
+  return options.flatMap((each) => kinds.map((kind) => elaborate(arch, each, kind)));
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { differentiate } from "../../compiler/autodiff/differentiate.ts";
 import type { Module } from "../../compiler/ir/types.ts";
-import { forwardModel } from "../../compiler/model.ts";
+import { decodeModel, forwardModel } from "../../compiler/model.ts";
 import { type Allocation, type MemoryOptions, planMemory } from "../../compiler/plan/memory.ts";
 import { gradientProgram, updateProgram } from "../../compiler/training.ts";
 import { fuseKernels } from "../../passes/fuse-kernels.ts";
@@ -88,6 +88,8 @@ describe("the tiny model", () => {
   const { module, params } = gradientProgram(config);
   const forward = forwardModel(config, { sizes: { batch: 1, seq: 21 } }).module;
   const recurrent = forwardModel(configOf("tests/goldens/random-a", "gated_delta_rule=recurrent")).module;
+  const step = decodeModel(config, { batch: 2, seq: 1, length: 33 });
+  const seen = step.module.body.params.map((_, i) => i).slice(-step.states.length);
   const update = updateProgram(config, params);
   const states = update.body.params.map((_, i) => i).slice(3);
 
@@ -97,10 +99,26 @@ describe("the tiny model", () => {
     ["forward", forward, []],
     ["forward, fused", fused(forward), []],
     ["forward, token by token", recurrent, []],
+    ["one token more", step.module, seen],
+    ["one token more, fused", fused(step.module), seen],
     ["update", update, states],
     ["update, fused", fused(update), states],
   ])("%s", (_name, each, donated) => {
     expectPlanned(each, donated);
+  });
+
+  test("one token more copies nothing of what attention keeps", () => {
+    const peaks = [33, 1033].map(
+      (length) =>
+        planMemory(fused(decodeModel(config, { batch: 2, seq: 1, length }).module), {
+          donated: seen,
+          inPlace: true,
+        }).peak.bytes,
+    );
+    const { values } = config;
+    const layers = values.layer_types.filter((type) => type === "full_attention").length;
+    const row = 2 * values.num_kv_heads * values.head_dim * 4;
+    expect(peaks[1]! - peaks[0]!).toBe(1000 * 2 * layers * row);
   });
 
   test("what an update takes over makes room", () => {

@@ -8,7 +8,7 @@ import { printModule } from "../../compiler/ir/print.ts";
 import { shapeOf } from "../../compiler/ir/shape.ts";
 import type { Module } from "../../compiler/ir/types.ts";
 import { verifyModule } from "../../compiler/ir/verify.ts";
-import { isLoop } from "../../compiler/ops/fused.ts";
+import { hasKernel } from "../../compiler/ops/fused.ts";
 import { ops } from "../../compiler/ops/index.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { type Case, cases, floatParams, operandsOf } from "../support/cases.ts";
@@ -60,7 +60,7 @@ describe.each(cases.map(title))("%s", (_name, each) => {
     });
   });
 
-  if (op.decompose && (op.run || isLoop(op)))
+  if (op.decompose && hasKernel(op))
     test("its decomposition is its own run", () => {
       const own = runModule(wasm, each.module, data());
       const simpler = runModule(wasm, expanded(each), data());

@@ -93,6 +93,33 @@ const attention = (
   causal ? "causal" : "",
 ];
 
+const written = (
+  x: string,
+  b: number,
+  s: number,
+  rest: string,
+  numbers: Readonly<Record<string, Numbers>>,
+): Row => [
+  `%x: f32[b=${b}, ${x}${rest}], %fresh: f32[b=${b}, s=${s}${rest}], %at: i32[b=${b}, s=${s}], %lengths: i32[b=${b}]`,
+  `%y = update_rows(%x, %fresh, %at, %lengths) : f32[b=${b}, ${x}${rest}]`,
+  numbers,
+];
+
+const cached = (
+  b: number,
+  s: number,
+  t: number,
+  h: number,
+  kv: number,
+  d: number,
+  dv: number,
+  positions: readonly number[],
+): Row => [
+  `%q: f32[batch=${b}, seq=${s}, heads=${h}, head_dim=${d}], %k: f32[batch=${b}, kv_seq=${t}, kv_heads=${kv}, head_dim=${d}], %v: f32[batch=${b}, kv_seq=${t}, kv_heads=${kv}, v_dim=${dv}], %at: i32[batch=${b}, seq=${s}]`,
+  `%y = cached_attention(%q, %k, %v, %at) {scale=0.7} : f32[batch=${b}, seq=${s}, heads=${h}, v_dim=${dv}]`,
+  { at: exactly(...positions) },
+];
+
 const deltaRule = (
   b: number,
   t: number,
@@ -416,6 +443,12 @@ const rows: readonly Row[] = [
   attention(1, 3, 7, 2, 1, 4, 2, true),
   attention(2, 4, 3, 3, 3, 1, 5, false),
   attention(1, 1, 1, 1, 1, 2, 1, true),
+  written("t=5", 2, 3, ", n=2", { at: exactly(4, 0, 2, 1, 3, 0), lengths: exactly(3, 2) }),
+  written("t=3", 2, 1, ", h=1, n=3", { at: exactly(2, 1), lengths: exactly(0, 1) }),
+  written("t=2", 1, 4, "", { at: exactly(1, -1, 0, 7), lengths: exactly(4) }),
+  cached(2, 3, 5, 4, 2, 3, 2, [2, 3, 4, 0, 1, 1]),
+  cached(2, 1, 4, 6, 2, 3, 5, [3, 0]),
+  cached(1, 2, 3, 1, 1, 2, 1, [-1, 9]),
   [
     "%x: f32[b=2, s=3, h=2, d=6], %p: i32[b=2, s=3]",
     "%y = rotary_embedding(%x, %p) {theta=10000, rotary_dim=4} : f32[b=2, s=3, h=2, d=6]",

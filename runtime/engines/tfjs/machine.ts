@@ -114,6 +114,7 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
   private runNode(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): tf.Tensor[] {
     const { op, attrs, regions } = node;
     if (op.control) return [...op.control<tf.Tensor>(this, ins, attrs, regions)];
+    if (op.update) return [this.hold(this.updated(node, ins, this.replaced(node, ins, last)))];
     if (isLoop(op)) return runAsLoop(node, ins, this.replaced(node, ins, last)).map((x) => this.hold(x));
     const context: RunContext = {
       outs: node.outs.map((out) => out.type),
@@ -128,6 +129,24 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
     const outs = (Array.isArray(result) ? result : [result]) as tf.Tensor[];
     const isRoundedAlready = op.moves !== undefined || regions.length > 0;
     return outs.map((x, i) => this.hold(isRoundedAlready ? x : onGrid(at(node.outs, i).type, x)));
+  }
+
+  /** The first operand with what the op changes in it: in its own memory where that is given. */
+  private updated(
+    node: Node,
+    ins: readonly tf.Tensor[],
+    [over]: readonly (tf.Tensor | undefined)[],
+  ): tf.Tensor {
+    const x = at(ins, 0);
+    const into =
+      over ??
+      at(
+        onHost([x], [at(node.outs, 0).type], (xs, ys) => at(ys, 0).set(at(xs, 0))),
+        0,
+      );
+    const types = node.ins.map(({ type }) => type);
+    node.op.update?.(numbersOf(into), ins.slice(1).map(numbersOf), types, node.attrs);
+    return into;
   }
 
   fresh(type: TensorType): tf.Tensor {

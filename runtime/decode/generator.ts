@@ -1,0 +1,213 @@
+// Sequences that go on from the tokens they have seen, row by row, any number of tokens at a time.
+import type { Config } from "../../compiler/config/load.ts";
+import { fail, invariant } from "../../compiler/diag.ts";
+import { range } from "../../compiler/ir/shape.ts";
+import type { Weights } from "../checkpoint/hugging-face.ts";
+import type { Buffer, Engine } from "../engines/engine.ts";
+import { type Chunk, openPrograms, type Values } from "./programs.ts";
+
+export type GeneratorOptions = {
+  /** The most tokens a row can have: room for them is taken at the start. max_target_length unless told. */
+  readonly length?: number;
+  /** The most tokens of a row that one run takes. */
+  readonly chunk?: number;
+  /** `sow` statements whose values, [batch, seq, width], come beside the logits. */
+  readonly taps?: readonly string[];
+};
+
+/** Rows of tokens that were fed. They are no longer there once they are fed again, unless they are kept. */
+export type Sequences = {
+  /** How many tokens each row has. */
+  readonly lengths: readonly number[];
+};
+
+export type FeedOptions = {
+  /** Logits of every token fed rather than of each row's last one. */
+  readonly isEach?: boolean;
+  /**
+   * Keeps the sequences, to go back to. What attention keeps is shared and not copied: once they are fed again, those
+   * that went on from them before are no longer there.
+   */
+  readonly isKept?: boolean;
+};
+
+/** What came of feeding; by row [tokens fed, width], or [width] of the last token, and nothing for a row fed nothing. */
+export type Fed = {
+  readonly sequences: Sequences;
+  readonly logits: readonly Float32Array[];
+  /** In the order of the taps. */
+  readonly taps: readonly (readonly Float32Array[])[];
+};
+
+export type Generator = {
+  readonly vocab: number;
+  /** The most tokens a row can have. */
+  readonly length: number;
+  /** Rows without tokens. */
+  start(rows: number): Sequences;
+  /** Feeds each row its next tokens; rows may be fed different numbers of tokens, or none. */
+  feed(sequences: Sequences, rows: readonly (readonly number[])[], options?: FeedOptions): Fed;
+  /** Lets go of sequences that are not fed any more. */
+  drop(sequences: Sequences): void;
+  /** Lets go of the weights. */
+  release(): void;
+};
+
+/** Where a state lies. States that can be gone back to without a copy lie in one place for a whole family. */
+type Cell = { buffer: Buffer };
+type Held = Sequences & { readonly cells: readonly Cell[]; readonly family: Set<Held> };
+
+const CHUNK = 256;
+
+/** A generator over weights in the layout of the model's own parameters. */
+export function openGenerator(
+  config: Config,
+  engine: Engine,
+  weights: Weights,
+  { length = config.values.max_target_length, chunk = CHUNK, taps = [] }: GeneratorOptions = {},
+): Generator {
+  const vocab = config.values.vocab_size;
+  const programs = openPrograms(config, engine, weights, length, taps);
+  const isShared = (held: Held, i: number): boolean =>
+    programs.states(held.lengths.length)[i]?.isRewindable ?? false;
+
+  const known = (sequences: Sequences): Held => {
+    const held = sequences as Held;
+    invariant(held.family.has(held), "these sequences were fed or dropped, or others took their place");
+    return held;
+  };
+
+  const drop = (held: Held): void => {
+    held.family.delete(held);
+    held.cells.forEach(({ buffer }, i) => {
+      if (!isShared(held, i) || held.family.size === 0) engine.release(buffer);
+    });
+  };
+
+  /** Drops what shares rows that are about to be written over. */
+  const dropOthers = (held: Held, counts: Int32Array): void => {
+    for (const other of [...held.family])
+      if (other !== held && other.lengths.some((n, row) => counts[row] !== 0 && n > (held.lengths[row] ?? 0)))
+        drop(other);
+  };
+
+  /** One run, of at most `chunk` tokens of each row. */
+  const advance = (held: Held, rows: readonly (readonly number[])[], isKept: boolean) => {
+    const made = chunkOf(held.lengths, rows, chunk);
+    dropOthers(held, made.counts);
+    const given = held.cells.map(({ buffer }) => buffer);
+    const { values, states } = programs.run(made, given, isKept);
+    const cells = states.map((buffer, i): Cell => {
+      const cell = held.cells[i];
+      if (!cell || !isShared(held, i)) return { buffer };
+      cell.buffer = buffer;
+      return cell;
+    });
+    if (!isKept) held.family.delete(held);
+    const next: Held = {
+      lengths: held.lengths.map((n, row) => n + (made.counts[row] ?? 0)),
+      cells,
+      family: held.family,
+    };
+    next.family.add(next);
+    return { next, values, made };
+  };
+
+  return {
+    vocab,
+    length,
+    start(rows) {
+      const held: Held = {
+        lengths: range(rows).map(() => 0),
+        cells: programs.zeros(rows).map((buffer) => ({ buffer })),
+        family: new Set(),
+      };
+      held.family.add(held);
+      return held;
+    },
+    feed(sequences, rows, { isEach = false, isKept = false } = {}) {
+      let held = known(sequences);
+      checkTokens(held.lengths, rows, vocab, length);
+      const found: Float32Array[][][] = [];
+      const runs = Math.max(1, Math.ceil(Math.max(...rows.map((row) => row.length)) / chunk));
+      for (let run = 0; run < runs; run++) {
+        const part = rows.map((row) => row.slice(run * chunk, (run + 1) * chunk));
+        const { next, values, made } = advance(held, part, isKept && run === 0);
+        values.forEach((each, i) => {
+          const byRow = rowsOf(each, made, isEach);
+          found[i] = byRow.map((own, row) => [
+            ...(isEach || own.length === 0 ? (found[i]?.[row] ?? []) : []),
+            own,
+          ]);
+        });
+        held = next;
+      }
+      const [logits = [], ...others] = found.map((byRow) => byRow.map(joined));
+      return { sequences: held, logits, taps: others };
+    },
+    drop: (sequences) => drop(known(sequences)),
+    release: programs.release,
+  };
+}
+
+/** The chunk that feeds rows from where they are. What comes after a row's own tokens stands where its last one does. */
+function chunkOf(lengths: readonly number[], rows: readonly (readonly number[])[], most: number): Chunk {
+  const longest = Math.max(1, ...rows.map((row) => row.length));
+  // Few sizes, so that few programs are compiled.
+  const steps = Math.min(2 ** Math.ceil(Math.log2(longest)), most);
+  const tokens = new Int32Array(rows.length * steps);
+  const positions = new Int32Array(rows.length * steps);
+  rows.forEach((row, r) => {
+    for (let i = 0; i < steps; i++) {
+      tokens[r * steps + i] = row[i] ?? 0;
+      positions[r * steps + i] = Math.max(0, (lengths[r] ?? 0) + Math.min(i, row.length - 1));
+    }
+  });
+  return { steps, tokens, positions, counts: Int32Array.from(rows, (row) => row.length) };
+}
+
+/** By row, the numbers of its own tokens or of the last of them. */
+function rowsOf({ data, width }: Values, { steps, counts }: Chunk, isEach: boolean): Float32Array[] {
+  return Array.from(counts, (count, row) => {
+    const start = row * steps * width;
+    const from = isEach ? 0 : Math.max(0, count - 1);
+    return data.slice(start + from * width, start + count * width);
+  });
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const [only] = parts;
+  if (only && parts.length === 1) return only;
+  const all = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+function checkTokens(
+  lengths: readonly number[],
+  rows: readonly (readonly number[])[],
+  vocab: number,
+  most: number,
+): void {
+  invariant(rows.length === lengths.length, `${rows.length} rows of tokens for ${lengths.length} sequences`);
+  rows.forEach((row, r) => {
+    const stranger = row.find((id) => !Number.isInteger(id) || id < 0 || id >= vocab);
+    if (stranger !== undefined)
+      fail({
+        code: "decode-token",
+        message: `the token ${stranger} is none of the model's, which are 0 to ${vocab - 1}`,
+        help: "the tokenizer and the model do not belong together",
+      });
+    const total = (lengths[r] ?? 0) + row.length;
+    if (total > most)
+      fail({
+        code: "decode-length",
+        message: `a sequence of ${total} tokens does not fit: there is room for ${most}`,
+        help: "raise max_target_length",
+      });
+  });
+}
