@@ -18,13 +18,14 @@ export function requireReadable(path: string): void {
 /** Appends bytes to the file being written. */
 export type Append = (bytes: Uint8Array) => void;
 
-// By shape, not by class: an error may come from another realm than ours.
-const errno = (error: unknown): string | undefined =>
+/** The code of an error of Node's. By shape, not by class: an error may come from another realm than ours. */
+export const errno = (error: unknown): string | undefined =>
   typeof error === "object" && error !== null && "code" in error && typeof error.code === "string"
     ? error.code
     : undefined;
 
-const reason = (error: unknown): string =>
+/** What an error says. */
+export const reason = (error: unknown): string =>
   typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error);
 
 /** Turns what `node:fs` throws while reading `path` into a diagnostic; anything else goes on as it is. */
@@ -194,14 +195,17 @@ function refuseExisting(path: string): void {
 function writeAndFlush(path: string, write: (append: Append) => void): void {
   const file = fs.openSync(path, "wx");
   try {
-    write((bytes) => {
-      for (let at = 0; at < bytes.length; )
-        at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28));
-    });
+    write((bytes) => writeAll(file, bytes));
     fs.fsyncSync(file);
   } finally {
     fs.closeSync(file);
   }
+}
+
+/** Writes all the bytes at the place where an open file is. */
+export function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; )
+    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28));
 }
 
 /** Makes names in a directory survive a power cut; not every platform lets a directory be opened for that. */

@@ -1,0 +1,156 @@
+// The names of the files that Orbax knows, and finding the item that a path leads to.
+import * as fs from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { fail } from "../../../compiler/diag.ts";
+import { failRead } from "../../files.ts";
+import { isRecord } from "../../json.ts";
+import { readObject } from "./tree.ts";
+
+/** The item's tree. */
+export const TREE = "_METADATA";
+/** What concerns the step as a whole. */
+export const STEP_METADATA = "_CHECKPOINT_METADATA";
+/** A file whose being there says that the save was finished. */
+export const COMMITTED = "commit_success.txt";
+/** Leaves that are strings. */
+export const STRINGS = "_strings.json";
+/** The root of an OCDBT database. */
+export const MANIFEST = "manifest.ocdbt";
+/** What a directory's name ends with until its save is finished. */
+export const ASIDE = ".orbax-checkpoint-tmp";
+/** The item that MaxText saves. */
+export const ITEM = "items";
+
+/** Where an item lies. */
+export type Place = {
+  readonly item: string;
+  /** The directory that `_CHECKPOINT_METADATA` is in: the step's, or the item's own if it was saved without steps. */
+  readonly home: string;
+  readonly step: number | undefined;
+};
+
+const isStep = (name: string): boolean => /^\d{1,15}$/.test(name);
+
+const has = (directory: string, name: string): boolean => fs.existsSync(join(directory, name));
+
+/** The item at a path, which may be the item's directory, a step's, or the one that holds the steps. */
+export function findItem(path: string): Place {
+  const names = list(path);
+  for (const directory of [resolve(path), dirname(resolve(path))])
+    if (basename(directory).includes(ASIDE)) failUnfinished(directory);
+  if (names.includes(TREE)) return placeOf(resolve(path));
+  const items = itemsIn(path);
+  if (items.length > 0) return placeOf(join(resolve(path), chooseItem(path, items)));
+  const steps = names.filter(isStep).toSorted((a, b) => Number(b) - Number(a));
+  const latest = steps.find((step) => isFinished(join(path, step)) && itemsIn(join(path, step)).length > 0);
+  if (latest !== undefined) return findItem(join(path, latest));
+  return failNotFound(path, names);
+}
+
+/** Whether a directory looks as if Orbax had written it, or was writing it. */
+export function looksLikeOrbax(path: string): boolean {
+  const names = list(path);
+  return (
+    [TREE, STEP_METADATA, MANIFEST, COMMITTED].some((name) => names.includes(name)) ||
+    names.some((name) => name.includes(ASIDE) || isStep(name)) ||
+    itemsIn(path).length > 0
+  );
+}
+
+function list(path: string): readonly string[] {
+  try {
+    return fs.readdirSync(path).toSorted();
+  } catch (error) {
+    return failRead(path, error);
+  }
+}
+
+const itemsIn = (path: string): readonly string[] => list(path).filter((name) => has(join(path, name), TREE));
+
+function chooseItem(path: string, items: readonly string[]): string {
+  const [only] = items;
+  if (items.includes(ITEM)) return ITEM;
+  if (only !== undefined && items.length === 1) return only;
+  return fail({
+    code: "orbax-items",
+    message: `${path}: holds several items: ${items.join(", ")}`,
+    help: "name one of their directories",
+  });
+}
+
+function placeOf(item: string): Place {
+  const parent = dirname(item);
+  const isInStep = !has(item, STEP_METADATA) && (has(parent, STEP_METADATA) || isStep(basename(parent)));
+  const home = isInStep ? parent : item;
+  if (!isFinished(home)) failUnfinished(home);
+  const number = [item, parent].map((directory) => basename(directory)).find(isStep);
+  return { item, home, step: number === undefined ? undefined : Number(number) };
+}
+
+/**
+ * Orbax writes under another name and renames at the end. Where renaming is no single act it writes in place, notes
+ * the time it began, and at the end the time it finished and a marker file; older versions know neither.
+ */
+function isFinished(directory: string): boolean {
+  if (basename(directory).includes(ASIDE)) return false;
+  if (has(directory, COMMITTED) || !has(directory, STEP_METADATA)) return true;
+  const { init_timestamp_nsecs: began, commit_timestamp_nsecs: finished } = readObject(
+    join(directory, STEP_METADATA),
+  );
+  return !Number.isFinite(began) || Number.isFinite(finished);
+}
+
+const failUnfinished = (path: string): never =>
+  fail({
+    code: "orbax-unfinished",
+    message: `${path}: this save was never finished`,
+    help: "use an earlier step; the directory may be removed once nothing is saving there",
+  });
+
+function failNotFound(path: string, names: readonly string[]): never {
+  const unfinished = names.filter(
+    (name) => name.includes(ASIDE) || (isStep(name) && !isFinished(join(path, name))),
+  );
+  const [first] = unfinished;
+  if (first !== undefined)
+    return fail({
+      code: "orbax-unfinished",
+      message: `${path}: no save was ever finished here; begun were ${unfinished.join(", ")}`,
+    });
+  const found = names.slice(0, 8).join(", ");
+  if (names.includes("checkpoint"))
+    return fail({
+      code: "orbax-old",
+      message: `${path}: an Orbax checkpoint without ${TREE}, from before version 0.5.16`,
+      help: "restore and save it with a newer Orbax",
+    });
+  return fail({
+    code: "orbax-missing",
+    message: `${path}: no Orbax checkpoint: expected ${TREE}, an item with it, or numbered steps; found ${found || "nothing"}`,
+  });
+}
+
+/** What `_CHECKPOINT_METADATA` holds for the user, such as MaxText's `scan_layers`. */
+export function readCustomMetadata({ home }: Place): Readonly<Record<string, unknown>> {
+  if (!has(home, STEP_METADATA)) return {};
+  const { custom_metadata: custom } = readObject(join(home, STEP_METADATA));
+  return isRecord(custom) ? custom : {};
+}
+
+const HANDLER = "orbax.checkpoint._src.handlers.pytree_checkpoint_handler.PyTreeCheckpointHandler";
+
+/** Prints `_CHECKPOINT_METADATA`; times are in nanoseconds, beyond what a double counts. */
+export function printStepMetadata(
+  hasSteps: boolean,
+  times: { readonly began: bigint; readonly finished: bigint },
+  custom: Readonly<Record<string, unknown>>,
+): string {
+  const fields = {
+    item_handlers: hasSteps ? { [ITEM]: HANDLER } : HANDLER,
+    metrics: {},
+    performance_metrics: {},
+    custom_metadata: custom,
+  };
+  const clock = `"init_timestamp_nsecs":${times.began},"commit_timestamp_nsecs":${times.finished}`;
+  return `{${clock},${JSON.stringify(fields).slice(1)}`;
+}

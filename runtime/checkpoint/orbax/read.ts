@@ -1,0 +1,116 @@
+// Reads Orbax checkpoints: plain directories or OCDBT databases, of zarr v2 or v3 arrays.
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { didYouMean, fail } from "../../../compiler/diag.ts";
+import { requireInside, wholeBox } from "../box.ts";
+import type { KvReader } from "../kv.ts";
+import { openOcdbt } from "../ocdbt/read.ts";
+import type { TensorReader } from "../tensors.ts";
+import { metadataKey, openArray, type ZarrArray } from "../zarr/array.ts";
+import { openDirectory } from "../zarr/directory.ts";
+import type { Memo } from "../zarr/layout.ts";
+import { findItem, MANIFEST, readCustomMetadata, STRINGS, TREE } from "./files.ts";
+import { ARRAY_KINDS, type Leaf, nameOf, readObject, readTree, type Tree } from "./tree.ts";
+
+/** An open Orbax item. `path` is its directory; tensors are named by their path in the tree, joined with dots. */
+export type OrbaxReader = TensorReader & {
+  /** Every leaf of the saved tree, those without elements too. */
+  readonly leaves: readonly Leaf[];
+  /** The leaves that are strings, by name. */
+  readonly strings: ReadonlyMap<string, string>;
+  /** The number of the step, if the directory's name has one. */
+  readonly step: number | undefined;
+  /** What the program that saved it noted, such as MaxText's `scan_layers`. */
+  readonly customMetadata: Readonly<Record<string, unknown>>;
+  readonly format: { readonly isOcdbt: boolean; readonly zarrVersion: 2 | 3 };
+  /** The check sums that all of a tensor's elements are under; none when damage can go unnoticed. */
+  checksumsOf(name: string): readonly string[];
+  /** How many of a tensor's chunks were left out, because they hold nothing but the fill value. */
+  countAbsent(name: string): number;
+};
+
+/**
+ * Opens the checkpoint at a path: an item's directory, a step's, or the one that holds the steps, of which the latest
+ * finished one is taken. Saves that were not finished are refused.
+ */
+export function openOrbax(path: string): OrbaxReader {
+  const place = findItem(path);
+  const tree = readTree(join(place.item, TREE));
+  const isOcdbt = tree.isOcdbt ?? fs.existsSync(join(place.item, MANIFEST));
+  const store = isOcdbt ? openOcdbt(place.item) : openDirectory(place.item);
+  try {
+    const arrays = openArrays(store, tree);
+    const find = (name: string): ZarrArray =>
+      arrays.get(name) ?? failMissing(place.item, name, arrays.keys());
+    return {
+      path: place.item,
+      tensors: new Map([...arrays].map(([name, { tensor }]) => [name, tensor])),
+      read(name, box) {
+        const { tensor, read } = find(name);
+        if (box) requireInside(box, tensor.shape, name);
+        return read(box ?? wholeBox(tensor.shape));
+      },
+      chunksOf: (name) => find(name).chunks(),
+      close: () => store.close(),
+      leaves: tree.leaves,
+      strings: readStrings(place.item, tree),
+      step: place.step,
+      customMetadata: readCustomMetadata(place),
+      format: { isOcdbt, zarrVersion: tree.zarrVersion },
+      checksumsOf: (name) => find(name).checksums,
+      countAbsent: (name) => find(name).countAbsent(),
+    };
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+}
+
+const isArray = ({ kind }: Leaf): boolean => ARRAY_KINDS.some((name) => name === kind);
+
+function openArrays(
+  store: KvReader,
+  { leaves, zarrVersion, isComplete }: Tree,
+): ReadonlyMap<string, ZarrArray> {
+  const memo: Memo = {};
+  const arrays = leaves.filter(isArray).map(({ path }): [string, ZarrArray] => {
+    const name = nameOf(path);
+    const key = `${name}/${metadataKey(zarrVersion)}`;
+    if (!store.keys.has(key)) failNoArray(store, name, zarrVersion);
+    return [name, openArray(store, name, { version: zarrVersion, isComplete, memo })];
+  });
+  return new Map(arrays);
+}
+
+function failNoArray(store: KvReader, name: string, version: 2 | 3): never {
+  const other = version === 3 ? 2 : 3;
+  const isOther = store.keys.has(`${name}/${metadataKey(other)}`);
+  return fail({
+    code: "orbax-array-missing",
+    message: `${store.path}: tensor \`${name}\` has no ${metadataKey(version)}${isOther ? `, but ${metadataKey(other)}` : ""}`,
+    help: isOther
+      ? `\`use_zarr3\` in ${join(store.path, TREE)} is wrong`
+      : "the checkpoint is incomplete: copy it again, or use an earlier one",
+  });
+}
+
+function failMissing(path: string, name: string, names: Iterable<string>): never {
+  fail({
+    code: "tensor-missing",
+    message: `${path}: no tensor \`${name}\` in the checkpoint`,
+    help: didYouMean(name, names),
+  });
+}
+
+function readStrings(item: string, { leaves }: Tree): ReadonlyMap<string, string> {
+  const names = leaves.filter(({ kind }) => kind === "string").map(({ path }) => nameOf(path));
+  const file = join(item, STRINGS);
+  const texts = names.length === 0 ? {} : readObject(file);
+  return new Map(
+    names.map((name) => {
+      const text = Object.hasOwn(texts, name) ? texts[name] : undefined;
+      if (typeof text === "string") return [name, text];
+      return fail({ code: "orbax-string-missing", message: `${file}: no text for \`${name}\`` });
+    }),
+  );
+}

@@ -1,0 +1,282 @@
+// Writes Orbax checkpoints as MaxText does: aside, chunk by chunk, renamed when every byte is on disk.
+import * as fs from "node:fs";
+import { dirname, join } from "node:path";
+import { fail, invariant } from "../../../compiler/diag.ts";
+import { failWrite, flushDirectory, writeAside } from "../../files.ts";
+import { countOf } from "../box.ts";
+import type { KvWriter } from "../kv.ts";
+import { openOcdbt } from "../ocdbt/read.ts";
+import { createOcdbt, mergeOcdbt } from "../ocdbt/write.ts";
+import { bitsOf } from "../safetensors-header.ts";
+import type { StoredDType, TensorWriter } from "../tensors.ts";
+import {
+  type ArrayPlan,
+  createArray,
+  keysOf,
+  type ZarrArrayWriter,
+  type ZarrVersion,
+} from "../zarr/array.ts";
+import { createDirectory, openDirectory } from "../zarr/directory.ts";
+import { nameV3 } from "../zarr/element.ts";
+import {
+  ASIDE,
+  COMMITTED,
+  ITEM,
+  MANIFEST,
+  printStepMetadata,
+  STEP_METADATA,
+  STRINGS,
+  TREE,
+} from "./files.ts";
+import { type EmptyNode, type Leaf, nameOf, printTree, type TreePath } from "./tree.ts";
+
+/** A tensor to be written. */
+export type OrbaxTensor = {
+  readonly path: TreePath;
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+  /** The shape of its chunks, each of which is written at once; by default about 64 MiB of whole rows. */
+  readonly chunk?: readonly number[];
+  /** A Python number rather than an array, as MaxText's converter saves `step`; of shape []. */
+  readonly isScalar?: boolean;
+};
+
+/** A leaf that has no elements: an empty node of the tree, or a string. */
+export type OtherLeaf = { readonly path: TreePath } & (
+  | { readonly empty: EmptyNode }
+  | { readonly text: string }
+);
+
+/** How a checkpoint is written. */
+export type OrbaxOptions = {
+  /** One OCDBT database rather than a file per chunk; true unless said otherwise. */
+  readonly ocdbt?: boolean;
+  /** zarr v3 rather than v2; true unless said otherwise. */
+  readonly zarr3?: boolean;
+  /**
+   * The step. The checkpoint then is the item `items` in the directory of that number, within the path; without a
+   * step the path is the item's own directory.
+   */
+  readonly step?: number;
+  /** What to note for the program that restores it: MaxText reads `scan_layers`. */
+  readonly customMetadata?: Readonly<Record<string, unknown>>;
+  readonly leaves?: readonly OtherLeaf[];
+  /** What to do with what a save left that was cut off: refuse (by default), replace it, or go on with its parts. */
+  readonly leftover?: "refuse" | "replace" | "resume";
+};
+
+/**
+ * What someone who writes a part of the checkpoint has to know. Plain data, to be posted to a worker thread: there
+ * `openOrbaxPart` gives a writer of its own.
+ */
+export type OrbaxPlan = {
+  /** The item's directory while it is being written. */
+  readonly item: string;
+  readonly ocdbt: boolean;
+  readonly zarr3: boolean;
+  readonly arrays: readonly ArrayPlan[];
+};
+
+/** A checkpoint being written. `commit` wants every chunk, and every part that was opened, to be written by then. */
+export type OrbaxWriter = TensorWriter & { readonly plan: OrbaxPlan };
+
+/** Begins a checkpoint. Nothing is at its place before it is whole. Its tensors are named as openOrbax names them. */
+export function createOrbax(
+  path: string,
+  tensors: readonly OrbaxTensor[],
+  options: OrbaxOptions = {},
+): OrbaxWriter {
+  const { ocdbt = true, zarr3 = true, step, leaves = [], leftover = "refuse" } = options;
+  const began = now();
+  const home = step === undefined ? path : join(path, `${step}`);
+  const aside = `${home}${ASIDE}`;
+  const item = step === undefined ? aside : join(aside, ITEM);
+  checkTree(
+    path,
+    [...tensors, ...leaves].map((leaf) => leaf.path),
+  );
+  const plan = { item, ocdbt, zarr3, arrays: tensors.map((tensor) => planArray(path, tensor)) };
+  claim(home, aside, leftover);
+  attempt(item, () => fs.mkdirSync(item, { recursive: true }));
+  const own = openOrbaxPart(plan, 0);
+  return {
+    plan,
+    chunksOf: own.chunksOf,
+    write: own.write,
+    commit() {
+      own.commit();
+      if (ocdbt) mergeOcdbt(item, finishedParts(item));
+      requireWhole(home, plan);
+      writeText(join(item, TREE), printTree(treeOf(tensors, options)));
+      writeStrings(item, leaves);
+      const times = { began, finished: now() };
+      writeText(
+        join(aside, STEP_METADATA),
+        printStepMetadata(step !== undefined, times, options.customMetadata ?? {}),
+      );
+      for (const directory of new Set([item, aside]))
+        writeText(join(directory, COMMITTED), `Checkpoint commit was successful to ${home}`);
+      attempt(home, () => fs.renameSync(aside, home));
+      flushDirectory(dirname(home));
+    },
+    abandon() {
+      own.abandon();
+      fs.rmSync(aside, { recursive: true, force: true });
+    },
+  };
+}
+
+const now = (): bigint => BigInt(Date.now()) * 1_000_000n;
+
+function attempt<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    return failWrite(path, error);
+  }
+}
+
+const writeText = (path: string, text: string): void =>
+  writeAside(path, (append) => append(new TextEncoder().encode(text)), { overwrite: true });
+
+function claim(home: string, aside: string, leftover: "refuse" | "replace" | "resume"): void {
+  if (fs.existsSync(home))
+    fail({
+      code: "checkpoint-exists",
+      message: `${home} already exists and would be overwritten`,
+      help: "name another directory, or remove it first",
+    });
+  if (leftover === "resume" || !fs.existsSync(aside)) return;
+  if (leftover === "refuse")
+    fail({
+      code: "checkpoint-unfinished",
+      message: `${aside} is in the way: another save is writing there, or was cut off`,
+      help: "remove it if nothing is saving there",
+    });
+  attempt(aside, () => fs.rmSync(aside, { recursive: true, force: true }));
+}
+
+const RESERVED: ReadonlySet<string> = new Set([TREE, STEP_METADATA, STRINGS, COMMITTED, MANIFEST]);
+
+/** Names become keys and paths of files, and no leaf may lie within another. */
+function checkTree(at: string, paths: readonly TreePath[]): void {
+  const names = new Set(paths.map(nameOf));
+  const inner = new Set(paths.flatMap((path) => path.slice(1).map((_, i) => nameOf(path.slice(0, i + 1)))));
+  const failName = (name: string, message: string): never =>
+    fail({ code: "orbax-name", message: `${at}: the leaf \`${name}\` ${message}` });
+  for (const name of names)
+    if (/^\.*$|[/\\\0]/.test(name) || RESERVED.has(name))
+      failName(name, "would be no directory of its own: a name has no slash and is none of Orbax's files");
+  if (names.size < paths.length)
+    fail({ code: "orbax-name", message: `${at}: two leaves have the same name` });
+  for (const name of names) if (inner.has(name)) failName(name, "has leaves below it");
+}
+
+const DEFAULT_CHUNK_BYTES = 1 << 26;
+
+function planArray(at: string, { path, dtype, shape, chunk }: OrbaxTensor): ArrayPlan {
+  const name = nameOf(path);
+  if (nameV3(dtype) === undefined)
+    fail({
+      code: "orbax-dtype",
+      message: `${at}: tensor \`${name}\`: zarr has no element type for ${dtype}`,
+    });
+  invariant(chunk === undefined || chunk.length === shape.length, `chunks of ${name} have another rank`);
+  // A chunk is no larger than the array, or it would be filled up.
+  const fitted = chunk?.map((size, axis) => Math.max(1, Math.min(size, shape[axis] ?? 1)));
+  return { tensor: { name, dtype, shape }, chunk: fitted ?? defaultChunk(shape, bitsOf(dtype) / 8) };
+}
+
+/** Cuts leading axes by what divides them, until a chunk is small enough. */
+function defaultChunk(shape: readonly number[], width: number): readonly number[] {
+  const chunk = shape.map((size) => Math.max(1, size));
+  for (const [axis, size] of chunk.entries()) {
+    const inner = countOf(chunk.slice(axis + 1)) * width;
+    const fits = (count: number): boolean => size % count === 0 && count * inner <= DEFAULT_CHUNK_BYTES;
+    let count = Math.min(size, Math.max(1, Math.floor(DEFAULT_CHUNK_BYTES / inner)));
+    while (count > 1 && !fits(count)) count--;
+    chunk[axis] = count;
+    if (count * inner <= DEFAULT_CHUNK_BYTES) break;
+  }
+  return chunk;
+}
+
+const treeOf = (
+  tensors: readonly OrbaxTensor[],
+  { ocdbt = true, zarr3 = true, leaves = [] }: OrbaxOptions,
+): Parameters<typeof printTree>[0] => ({
+  leaves: [
+    ...tensors.map(({ path, isScalar }): Leaf => ({ path, kind: isScalar ? "scalar" : "np.ndarray" })),
+    ...leaves.map((leaf): Leaf => ({ path: leaf.path, kind: "empty" in leaf ? leaf.empty : "string" })),
+  ],
+  zarrVersion: zarr3 ? 3 : 2,
+  isOcdbt: ocdbt,
+  isComplete: true,
+});
+
+function writeStrings(item: string, leaves: readonly OtherLeaf[]): void {
+  const texts = leaves.flatMap((leaf) => ("text" in leaf ? [[nameOf(leaf.path), leaf.text] as const] : []));
+  if (texts.length > 0) writeText(join(item, STRINGS), JSON.stringify(Object.fromEntries(texts)));
+}
+
+const partDirectory = (item: string, part: number): string => join(item, `ocdbt.process_${part}`);
+
+/** Whether a part was committed, by this run or by one that was cut off. Parts of plain directories never are. */
+export const isPartFinished = ({ item }: OrbaxPlan, part: number): boolean =>
+  fs.existsSync(join(partDirectory(item, part), MANIFEST));
+
+const finishedParts = (item: string): readonly string[] =>
+  attempt(item, () => fs.readdirSync(item))
+    .filter((name) => /^ocdbt\.process_\d+$/.test(name) && fs.existsSync(join(item, name, MANIFEST)))
+    .toSorted();
+
+/**
+ * Opens a part of a checkpoint that createOrbax began, in whichever thread: parts are written independently of each
+ * other, each chunk in one of them. Parts are numbered from 1; the number 0 is that of createOrbax itself. What a
+ * part of this number left that was not committed is removed.
+ */
+export function openOrbaxPart(plan: OrbaxPlan, part: number): TensorWriter {
+  const { item, ocdbt } = plan;
+  const store = openPartStore(item, ocdbt, part);
+  const arrays = new Map(
+    plan.arrays.map((array) => [array.tensor.name, createArray(store, array, versionOf(plan))]),
+  );
+  if (part === 0) for (const array of arrays.values()) array.describe();
+  const find = (name: string): ZarrArrayWriter => {
+    const array = arrays.get(name);
+    invariant(array, `${name} is not among the tensors of ${item}`);
+    return array;
+  };
+  return {
+    chunksOf: (name) => find(name).chunks(),
+    write: (name, box, bytes) => find(name).write(box, bytes),
+    commit: () => store.commit(),
+    abandon: () => store.abandon(),
+  };
+}
+
+function openPartStore(item: string, ocdbt: boolean, part: number): KvWriter {
+  if (!ocdbt) return createDirectory(item);
+  const directory = partDirectory(item, part);
+  attempt(directory, () => fs.rmSync(directory, { recursive: true, force: true }));
+  return createOcdbt(directory);
+}
+
+const versionOf = ({ zarr3 }: OrbaxPlan): ZarrVersion => (zarr3 ? 3 : 2);
+
+/** Orbax restores a checkpoint that lacks a chunk without a word in some of its ways: such a one is not committed. */
+function requireWhole(home: string, plan: OrbaxPlan): void {
+  const store = plan.ocdbt ? openOcdbt(plan.item) : openDirectory(plan.item);
+  try {
+    for (const array of plan.arrays)
+      for (const key of keysOf(array, versionOf(plan)))
+        if (!store.keys.has(key))
+          fail({
+            code: "checkpoint-incomplete",
+            message: `${home}: tensor \`${array.tensor.name}\`: ${key} was not written, so that the checkpoint is not committed`,
+            help: "a part of the save failed: save again",
+          });
+  } finally {
+    store.close();
+  }
+}

@@ -1,0 +1,189 @@
+// One zarr array in a store: opened by its metadata, read by boxes, written chunk by chunk.
+import { fail, invariant } from "../../../compiler/diag.ts";
+import {
+  chunkBox,
+  copyBox,
+  countOf,
+  gridOf,
+  indices,
+  intersect,
+  isSameBox,
+  shapeOfBox,
+  wholeBox,
+} from "../box.ts";
+import type { KvReader, KvWriter } from "../kv.ts";
+import type { Box, StoredTensor } from "../tensors.ts";
+import type { Site } from "./codecs.ts";
+import {
+  checksumsOf,
+  type Encoded,
+  failAbsent,
+  filled,
+  type Memo,
+  readChunks,
+  readLayout,
+} from "./layout.ts";
+import type { ArrayMetadata } from "./metadata.ts";
+import { METADATA_V2, parseV2, printV2 } from "./v2.ts";
+import { METADATA_V3, parseV3, printV3 } from "./v3.ts";
+
+/** The version of zarr, by its number. */
+export type ZarrVersion = 2 | 3;
+
+const METADATA = {
+  2: { key: METADATA_V2, parse: parseV2, print: printV2 },
+  3: { key: METADATA_V3, parse: parseV3, print: printV3 },
+} as const;
+
+/** Where an array's metadata lies, under the array's own key. */
+export const metadataKey = (version: ZarrVersion): string => METADATA[version].key;
+
+/** An open array. */
+export type ZarrArray = {
+  readonly tensor: StoredTensor;
+  /** The check sums that every byte of a chunk is under; none when damage can go unnoticed. */
+  readonly checksums: readonly string[];
+  read(box: Box): Uint8Array;
+  /** The boxes of its chunks, clipped to the array, row-major over the grid. */
+  chunks(): Iterable<Box>;
+  /** How many chunks were never written and hold the fill value. */
+  countAbsent(): number;
+};
+
+/** How to open an array. */
+export type OpenOptions = {
+  readonly version: ZarrVersion;
+  /** Whether every chunk must be there; otherwise one that is not holds the fill value. */
+  readonly isComplete: boolean;
+  /** Shared by the arrays of one checkpoint, so that only one decoded chunk is held. */
+  readonly memo: Memo;
+};
+
+// Chunks that hold the fill value need not be stored, but so many of them are a damaged shape rather than an array.
+const MAX_ABSENT = 1 << 22;
+
+/** Opens the array that lies under a key, which is its name too. */
+export function openArray(store: KvReader, name: string, options: OpenOptions): ZarrArray {
+  const { key, parse } = METADATA[options.version];
+  const at = `${name}/${key}`;
+  const metadata = parse({ file: store.fileOf(at), tensor: name, what: key }, store.read(at));
+  const { shape, chunk, layout, keyOf } = metadata;
+  const grid = gridOf(shape, chunk);
+  const expected = countOf(grid);
+  if (expected > store.keys.size + (options.isComplete ? 0 : MAX_ABSENT))
+    fail({
+      code: "chunk-missing",
+      message: `${store.fileOf(at)}: tensor \`${name}\`: shape [${shape.join(", ")}] is made of ${expected} chunks, more than ${store.path} holds`,
+      help: "the checkpoint is damaged or incomplete: copy it again, or use an earlier one",
+    });
+  return {
+    tensor: { name, dtype: layout.element.dtype, shape },
+    checksums: checksumsOf(layout),
+    read: (box) => readArray(store, name, metadata, options, box),
+    chunks: () => clippedChunks(metadata),
+    countAbsent() {
+      let absent = 0;
+      for (const index of indices(origin(grid), grid))
+        if (!store.keys.has(`${name}/${keyOf(index)}`)) absent++;
+      return absent;
+    },
+  };
+}
+
+const origin = (shape: readonly number[]): readonly number[] => shape.map(() => 0);
+
+function* clippedChunks({ shape, chunk }: Pick<ArrayMetadata, "shape" | "chunk">): Generator<Box> {
+  const whole = wholeBox(shape);
+  const grid = gridOf(shape, chunk);
+  for (const index of indices(origin(grid), grid)) yield intersect(chunkBox(index, chunk), whole) ?? whole;
+}
+
+function readArray(
+  store: KvReader,
+  name: string,
+  { chunk, layout, fill, keyOf }: ArrayMetadata,
+  { isComplete, memo }: OpenOptions,
+  box: Box,
+): Uint8Array {
+  const siteOf = (what: string, file: string): Site => ({ file, tensor: name, what });
+  const whole = siteOf("the whole", store.path);
+  return readChunks(box, chunk, layout.element.width, whole, (index, wanted) => {
+    const local = keyOf(index);
+    const key = `${name}/${local}`;
+    const size = store.keys.get(key);
+    if (size === undefined) {
+      const site = siteOf(`chunk ${local}`, store.path);
+      return isComplete ? failAbsent(site) : filled(wanted, fill, site);
+    }
+    const encoded: Encoded = { size, read: (range) => store.read(key, range) };
+    const site = siteOf(`chunk ${local}`, store.fileOf(key));
+    return readLayout(layout, chunk, encoded, wanted, { site, fill: isComplete ? undefined : fill, memo });
+  });
+}
+
+/** An array being written. */
+export type ZarrArrayWriter = {
+  /** Puts its metadata, which one of the writers of an array does. */
+  describe(): void;
+  /** The boxes to write, in any order. */
+  chunks(): Iterable<Box>;
+  /** Writes one of them, row-major. */
+  write(box: Box, bytes: Uint8Array): void;
+};
+
+/** A tensor and the shape of its chunks: what an array that q3c writes is made of. */
+export type ArrayPlan = { readonly tensor: StoredTensor; readonly chunk: readonly number[] };
+
+// What readers will see is what the writer goes by.
+function printed({ tensor, chunk }: ArrayPlan, version: ZarrVersion): ArrayMetadata & { text: Uint8Array } {
+  const { key, parse, print } = METADATA[version];
+  const { name } = tensor;
+  const text = new TextEncoder().encode(print(tensor, chunk));
+  return { ...parse({ file: name, tensor: name, what: key }, text), text };
+}
+
+/** An array that q3c writes into a store, each chunk under a check sum. */
+export function createArray(store: KvWriter, plan: ArrayPlan, version: ZarrVersion): ZarrArrayWriter {
+  const { shape, chunk, layout, keyOf, text } = printed(plan, version);
+  const { name } = plan.tensor;
+  const { width } = layout.element;
+  const [codec] = layout.bytes;
+  return {
+    describe: () => store.put(`${name}/${METADATA[version].key}`, [text]),
+    chunks: () => clippedChunks({ shape, chunk }),
+    write(box, bytes) {
+      const index = box.map(([start], axis) => Math.floor(start / (chunk[axis] ?? 1)));
+      const full = chunkBox(index, chunk);
+      const clipped = intersect(full, wholeBox(shape)) ?? full;
+      invariant(
+        isSameBox(box, clipped),
+        `${JSON.stringify(box)} is no chunk of ${name} [${shape.join(", ")}]`,
+      );
+      invariant(
+        bytes.length === countOf(shapeOfBox(box)) * width,
+        `${bytes.length} bytes for a chunk of ${name}`,
+      );
+      const elements = isSameBox(full, clipped) ? bytes : padded({ box, bytes }, full, width);
+      store.put(`${name}/${keyOf(index)}`, codec?.encode?.(elements) ?? [elements]);
+    },
+  };
+}
+
+/** Every key that an array which q3c has written is made of. */
+export function* keysOf(plan: ArrayPlan, version: ZarrVersion): Generator<string> {
+  const { shape, chunk, keyOf } = printed(plan, version);
+  yield `${plan.tensor.name}/${METADATA[version].key}`;
+  const grid = gridOf(shape, chunk);
+  for (const index of indices(origin(grid), grid)) yield `${plan.tensor.name}/${keyOf(index)}`;
+}
+
+/** A chunk at the border is as large as the others; what lies beyond the array is zero. */
+function padded(
+  part: { readonly box: Box; readonly bytes: Uint8Array },
+  full: Box,
+  width: number,
+): Uint8Array {
+  const bytes = new Uint8Array(countOf(shapeOfBox(full)) * width);
+  copyBox(part, { box: full, bytes }, width);
+  return bytes;
+}

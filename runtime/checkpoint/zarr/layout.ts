@@ -1,0 +1,254 @@
+// How the elements of a chunk lie in its encoded bytes, and reading a box of them.
+import { fail } from "../../../compiler/diag.ts";
+import {
+  chunkBox,
+  chunksIn,
+  copyBox,
+  countOf,
+  gridOf,
+  intersect,
+  isSameBox,
+  permute,
+  shapeOfBox,
+  wholeBox,
+} from "../box.ts";
+import type { ByteRange } from "../kv.ts";
+import type { Box } from "../tensors.ts";
+import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
+import { type Element, toNative } from "./element.ts";
+
+/** The way from elements to the bytes of a chunk. */
+export type Layout = {
+  readonly element: Element;
+  /** First the axes are put in this order, if any. */
+  readonly order?: readonly number[];
+  /** Then the elements are written row-major, or in shards. */
+  readonly sharding?: Sharding;
+  /** Then the bytes go through these codecs. */
+  readonly bytes: readonly BytesCodec[];
+};
+
+/** A chunk made of smaller ones and an index of where each lies. */
+export type Sharding = {
+  readonly chunk: readonly number[];
+  readonly layout: Layout;
+  readonly index: {
+    readonly isBigEndian: boolean;
+    readonly codecs: readonly BytesCodec[];
+    readonly isAtStart: boolean;
+  };
+};
+
+/** Encoded bytes that lie somewhere, to be read whole or in part. */
+export type Encoded = { readonly size: number; read(range?: ByteRange): Uint8Array };
+
+/** What reading a chunk needs beside its bytes. */
+export type Reading = {
+  readonly site: Site;
+  /** One element for those that were never written, or nothing if all of them must be there. */
+  readonly fill: Uint8Array | undefined;
+  /** The last decoded chunk of which only a part was wanted: the next box is often the next part of it. */
+  readonly memo: Memo;
+};
+
+export type Memo = { decoded?: { readonly key: string; readonly bytes: Uint8Array } | undefined };
+
+/** Elements of a box, all of them `fill`. */
+export function filled(box: Box, fill: Uint8Array, site: Site): Uint8Array {
+  const bytes = allocate(countOf(shapeOfBox(box)) * fill.length, site);
+  if (fill.some((byte) => byte !== 0))
+    for (let at = 0; at < bytes.length; at += fill.length) bytes.set(fill, at);
+  return bytes;
+}
+
+/** Memory for a tensor or a part of it; how much may come from a file, so that there may not be enough. */
+export function allocate(length: number, { file, tensor }: Site): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return fail({
+      code: "tensor-too-large",
+      message: `${file}: tensor \`${tensor}\`: ${length} bytes do not fit in memory at once`,
+    });
+  }
+}
+
+/** The elements of a box of a chunk of this shape, row-major and in our byte order. */
+export function readLayout(
+  layout: Layout,
+  shape: readonly number[],
+  encoded: Encoded,
+  box: Box,
+  reading: Reading,
+): Uint8Array {
+  const { order, element } = layout;
+  if (!order) return readOrdered(layout, shape, encoded, box, reading);
+  const along = <T>(axes: readonly T[]): readonly T[] => order.map((axis) => axes[axis] as T);
+  const stored = along(box);
+  const bytes = readOrdered(layout, along(shape), encoded, stored, reading);
+  const back = order.map((_, axis) => order.indexOf(axis));
+  return permute(bytes, shapeOfBox(stored), back, element.width);
+}
+
+function readOrdered(
+  layout: Layout,
+  shape: readonly number[],
+  encoded: Encoded,
+  box: Box,
+  reading: Reading,
+): Uint8Array {
+  const { element, sharding, bytes: codecs } = layout;
+  if (sharding) {
+    const shard = codecs.length === 0 ? encoded : unpackShard(sharding, shape, codecs, encoded, reading);
+    return readShards(sharding, shape, shard, box, reading);
+  }
+  const { site, memo } = reading;
+  const whole = wholeBox(shape);
+  const isWhole = isSameBox(box, whole);
+  const key = `${site.tensor}/${site.what}`;
+  if (isWhole || memo.decoded?.key !== key) {
+    // Let go of the last one before the next is made.
+    memo.decoded = undefined;
+    const length = countOf(shape) * element.width;
+    const stored = decodeBytes(codecs, encoded.read(), length, site);
+    if (stored.length !== length)
+      failDamaged(site, `expected ${length} bytes of elements, found ${stored.length}`);
+    const bytes = toNative(element, stored);
+    if (isWhole) return bytes;
+    memo.decoded = { key, bytes };
+  }
+  const out = allocate(countOf(shapeOfBox(box)) * element.width, site);
+  copyBox({ box: whole, bytes: memo.decoded.bytes }, { box, bytes: out }, element.width);
+  return out;
+}
+
+const ENTRY_BYTES = 16;
+
+const indexLength = ({ index }: Sharding, count: number): number =>
+  index.codecs.reduce((n, codec) => codec.encodedLength?.(n) ?? n, count * ENTRY_BYTES);
+
+function unpackShard(
+  sharding: Sharding,
+  shape: readonly number[],
+  codecs: readonly BytesCodec[],
+  encoded: Encoded,
+  { site }: Reading,
+): Encoded {
+  const count = countOf(gridOf(shape, sharding.chunk));
+  const inner = longest(sharding.layout, sharding.chunk);
+  const bytes = decodeBytes(codecs, encoded.read(), inner * count + indexLength(sharding, count), site);
+  return part(bytes);
+}
+
+const part = (bytes: Uint8Array): Encoded => ({
+  size: bytes.length,
+  read: (range) => (range ? bytes.subarray(range.offset, range.offset + range.length) : bytes),
+});
+
+/** The check sums that every byte of the elements is under; none when damage can go unnoticed. */
+export const checksumsOf = ({ bytes, sharding }: Layout): readonly string[] => [
+  ...bytes.flatMap(({ checksum }) => checksum ?? []),
+  ...(sharding ? checksumsOf(sharding.layout) : []),
+];
+
+/** The most bytes that a chunk of this shape takes. */
+function longest({ element, sharding, bytes }: Layout, shape: readonly number[]): number {
+  const plain = countOf(shape) * element.width;
+  const count = sharding ? countOf(gridOf(shape, sharding.chunk)) : 0;
+  const body = sharding
+    ? longest(sharding.layout, sharding.chunk) * count + indexLength(sharding, count)
+    : plain;
+  return bytes.reduce((n, codec) => codec.encodedLimit(n), body);
+}
+
+const ABSENT = 0xffffffffffffffffn;
+
+function readShards(
+  sharding: Sharding,
+  shape: readonly number[],
+  shard: Encoded,
+  box: Box,
+  reading: Reading,
+): Uint8Array {
+  const { chunk, layout } = sharding;
+  const grid = gridOf(shape, chunk);
+  const entries = readIndex(sharding, countOf(grid), shard, reading.site);
+  const readInner = (index: readonly number[], wanted: Box): Uint8Array => {
+    const at = index.reduce((n, i, axis) => n * (grid[axis] ?? 1) + i, 0);
+    const site = { ...reading.site, what: `${reading.site.what}, inner chunk ${at}` };
+    const range = rangeOf(entries, at, shard.size, site);
+    if (!range) return filled(wanted, reading.fill ?? failAbsent(site), site);
+    const inner: Encoded = {
+      size: range.length,
+      read: (sub) => shard.read(sub ? { offset: range.offset + sub.offset, length: sub.length } : range),
+    };
+    return readLayout(layout, chunk, inner, wanted, { ...reading, site });
+  };
+  return readChunks(box, chunk, layout.element.width, reading.site, readInner);
+}
+
+/**
+ * Puts a box together from the chunks of a regular grid that it touches; from one alone without copying. `read` gives
+ * a box of one chunk, whose coordinates begin with the chunk.
+ */
+export function readChunks(
+  box: Box,
+  chunk: readonly number[],
+  width: number,
+  site: Site,
+  read: (index: readonly number[], wanted: Box) => Uint8Array,
+): Uint8Array {
+  let out: Uint8Array | undefined;
+  for (const index of chunksIn(box, chunk)) {
+    const wanted = intersect(box, chunkBox(index, chunk)) ?? box;
+    const local = wanted.map(([start, stop], axis) => {
+      const from = (index[axis] ?? 0) * (chunk[axis] ?? 1);
+      return [start - from, stop - from] as const;
+    });
+    const bytes = read(index, local);
+    if (isSameBox(wanted, box)) return bytes;
+    // Not before the first chunk is known to be there and whole: only then is the size more than a claim.
+    out ??= allocate(countOf(shapeOfBox(box)) * width, site);
+    copyBox({ box: wanted, bytes }, { box, bytes: out }, width);
+  }
+  return out ?? allocate(0, site);
+}
+
+/** What an element that was never written fails with where everything must be there. */
+export const failAbsent = ({ file, tensor, what }: Site): never =>
+  fail({
+    code: "chunk-missing",
+    message: `${file}: tensor \`${tensor}\`: ${what} is missing, and this checkpoint says that every chunk was written`,
+    help: "the checkpoint is incomplete: copy it again, or use an earlier one",
+  });
+
+type Index = { readonly view: DataView; readonly isBigEndian: boolean };
+
+function readIndex(sharding: Sharding, count: number, shard: Encoded, site: Site): Index {
+  const { index } = sharding;
+  const length = indexLength(sharding, count);
+  if (length > shard.size)
+    failDamaged(
+      site,
+      `an index of ${count} inner chunks takes ${length} bytes, but the shard has ${shard.size}`,
+    );
+  const offset = index.isAtStart ? 0 : shard.size - length;
+  const bytes = decodeBytes(index.codecs, shard.read({ offset, length }), count * ENTRY_BYTES, {
+    ...site,
+    what: `${site.what}, index of its inner chunks`,
+  });
+  return { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), isBigEndian: index.isBigEndian };
+}
+
+/** Where an inner chunk lies in its shard; nothing when it was never written. */
+function rangeOf(index: Index, at: number, size: number, site: Site): ByteRange | undefined {
+  const [offset, length] = [0, 8].map((field) =>
+    index.view.getBigUint64(at * ENTRY_BYTES + field, !index.isBigEndian),
+  );
+  if (offset === undefined || length === undefined || (offset === ABSENT && length === ABSENT))
+    return undefined;
+  if (offset + length > BigInt(size))
+    failDamaged(site, `lies at bytes ${offset} to ${offset + length}, but the shard has ${size}`);
+  return { offset: Number(offset), length: Number(length) };
+}

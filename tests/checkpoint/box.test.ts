@@ -1,0 +1,90 @@
+import { expect, test } from "@jest/globals";
+import fc from "fast-check";
+import {
+  chunkBox,
+  chunksIn,
+  copyBox,
+  gridOf,
+  indices,
+  intersect,
+  permute,
+  shapeOfBox,
+  wholeBox,
+} from "../../runtime/checkpoint/box.ts";
+import type { Box } from "../../runtime/checkpoint/tensors.ts";
+import { elementsIn, indicesOf, offsetOf } from "./zarr-support.ts";
+
+const span = fc.tuple(fc.nat(4), fc.nat(4)).map(([start, size]) => [start, start + size] as const);
+const boxes = (rank: number): fc.Arbitrary<Box> => fc.array(span, { minLength: rank, maxLength: rank });
+const ranks = fc.nat(4);
+
+const counted = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i % 255) + 1);
+const local = (index: readonly number[], box: Box): number[] => index.map((i, axis) => i - box[axis]![0]);
+
+test("copying moves exactly the elements that both boxes hold", () => {
+  const cases = ranks.chain((rank) => fc.tuple(boxes(rank), boxes(rank), fc.constantFrom(1, 2, 4, 8, 32)));
+  fc.assert(
+    fc.property(cases, ([from, to, width]) => {
+      const source = counted(elementsIn(shapeOfBox(from)) * width);
+      const target = new Uint8Array(elementsIn(shapeOfBox(to)) * width);
+      const wanted = target.slice();
+      for (const index of indicesOf(to).filter((at) =>
+        at.every((i, n) => from[n]![0] <= i && i < from[n]![1]),
+      )) {
+        const read = offsetOf(shapeOfBox(from), local(index, from)) * width;
+        wanted.set(source.subarray(read, read + width), offsetOf(shapeOfBox(to), local(index, to)) * width);
+      }
+      copyBox({ box: from, bytes: source }, { box: to, bytes: target }, width);
+      expect(target).toEqual(wanted);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("the chunks of a grid that touch a box are those that have elements of it", () => {
+  const cases = ranks.chain((rank) => {
+    const sizes = fc.array(fc.nat(7), { minLength: rank, maxLength: rank });
+    return fc.tuple(
+      sizes,
+      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: rank, maxLength: rank }),
+      boxes(rank),
+    );
+  });
+  fc.assert(
+    fc.property(cases, ([shape, chunk, drawn]) => {
+      const box = intersect(drawn, wholeBox(shape));
+      const all = indicesOf(wholeBox(gridOf(shape, chunk)));
+      expect([
+        ...indices(
+          shape.map(() => 0),
+          gridOf(shape, chunk),
+        ),
+      ]).toEqual(all);
+      const touched = all.filter((index) => box && intersect(chunkBox(index, chunk), box));
+      expect(box ? [...chunksIn(box, chunk)] : []).toEqual(touched);
+    }),
+  );
+});
+
+test("permuting axes puts every element at its place", () => {
+  const cases = fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 }).chain((shape) => {
+    const axes = shape.map((_, axis) => axis);
+    return fc.tuple(
+      fc.constant(shape),
+      fc.shuffledSubarray(axes, { minLength: axes.length }),
+      fc.constantFrom(1, 2, 8),
+    );
+  });
+  fc.assert(
+    fc.property(cases, ([shape, order, width]) => {
+      const bytes = counted(elementsIn(shape) * width);
+      const found = permute(bytes, shape, order, width);
+      const ordered = order.map((axis) => shape[axis]!);
+      for (const index of indicesOf(wholeBox(ordered))) {
+        const original = shape.map((_, axis) => index[order.indexOf(axis)]!);
+        const [read, write] = [offsetOf(shape, original) * width, offsetOf(ordered, index) * width];
+        expect(found.subarray(write, write + width)).toEqual(bytes.subarray(read, read + width));
+      }
+    }),
+  );
+});

@@ -1,0 +1,439 @@
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import type { Box } from "../../runtime/checkpoint/tensors.ts";
+import { openArray, type ZarrVersion } from "../../runtime/checkpoint/zarr/array.ts";
+import { failure } from "./support.ts";
+import {
+  type Chain,
+  CRC32C,
+  codecsJson,
+  type Encoder,
+  elementsIn,
+  encodeChunk,
+  GZIP,
+  indicesOf,
+  slice,
+  storeOf,
+  ZLIB,
+  ZSTD,
+} from "./zarr-support.ts";
+
+const TYPES = [
+  { v3: "bool", v2: "|b1", dtype: "BOOL", width: 1, unit: 1 },
+  { v3: "int8", v2: "|i1", dtype: "I8", width: 1, unit: 1 },
+  { v3: "float8_e4m3fn", v2: "float8_e4m3fn", dtype: "F8_E4M3", width: 1, unit: 1 },
+  { v3: "bfloat16", v2: "bfloat16", dtype: "BF16", width: 2, unit: 2 },
+  { v3: "uint16", v2: "<u2", dtype: "U16", width: 2, unit: 2 },
+  { v3: "float32", v2: "<f4", dtype: "F32", width: 4, unit: 4 },
+  { v3: "int64", v2: "<i8", dtype: "I64", width: 8, unit: 8 },
+  { v3: "complex64", v2: "<c8", dtype: "C64", width: 8, unit: 4 },
+] as const;
+
+/** An array: rank, grid and values; the array's border cuts the last chunk of each axis by `cut`. */
+const grids = fc.array(
+  fc.record({
+    chunk: fc.constantFrom(1, 2, 4, 6),
+    count: fc.integer({ min: 1, max: 3 }),
+    cut: fc.nat(3),
+  }),
+  { maxLength: 3 },
+);
+
+const codecs = fc.array(fc.constantFrom(GZIP, ZSTD, CRC32C), { maxLength: 3 });
+
+const chains = (rank: number, depth: number): fc.Arbitrary<Chain> => {
+  const axes = Array.from({ length: rank }, (_, axis) => axis);
+  const shard = fc.record({
+    counts: fc.array(fc.constantFrom(1, 2), { minLength: rank, maxLength: rank }),
+    chain: depth > 0 ? chains(rank, depth - 1) : fc.constant<Chain>({ isBigEndian: false, codecs: [ZSTD] }),
+    isIndexAtStart: fc.boolean(),
+    isIndexBigEndian: fc.boolean(),
+    indexCodecs: fc.constantFrom([], [CRC32C]),
+    absent: fc.uniqueArray(fc.nat(7), { maxLength: 2 }).map((numbers) => new Set(numbers)),
+  });
+  return fc.record({
+    order: fc.option(fc.shuffledSubarray(axes, { minLength: rank }), { nil: undefined }),
+    isBigEndian: fc.boolean(),
+    shard: depth > 0 ? fc.option(shard, { nil: undefined }) : fc.constant(undefined),
+    codecs,
+  });
+};
+
+/** Inner chunks must divide the outer ones, or the chain does not fit the array. */
+function fits({ shard, order }: Chain, shape: readonly number[]): boolean {
+  const ordered = order?.map((axis) => shape[axis]!) ?? shape;
+  if (!shard) return true;
+  const inner = ordered.map((size, axis) => size / shard.counts[axis]!);
+  return inner.every(Number.isInteger) && fits(shard.chain, inner);
+}
+
+const holes = ({ shard }: Chain): boolean =>
+  shard !== undefined && (shard.absent.size > 0 || holes(shard.chain));
+
+type Sample = {
+  readonly shape: readonly number[];
+  readonly chunk: readonly number[];
+  readonly type: (typeof TYPES)[number];
+  readonly bytes: Uint8Array;
+};
+
+const samples: fc.Arbitrary<Sample> = fc
+  .tuple(grids, fc.constantFrom(...TYPES), fc.nat(255))
+  .map(([axes, type, seed]) => {
+    const shape = axes.map(({ chunk, count, cut }) => Math.max(chunk * count - cut, 0));
+    const bytes = Uint8Array.from(
+      { length: elementsIn(shape) * type.width },
+      (_, i) => (seed + i * 37) % 251,
+    );
+    return { shape, chunk: axes.map(({ chunk }) => chunk), type, bytes };
+  });
+
+/** Every chunk of an array by its index, the last of an axis filled up with a byte that must never be seen. */
+function chunksOf({ shape, chunk, type, bytes }: Sample): { index: number[]; body: Uint8Array }[] {
+  const grid = shape.map((size, axis) => Math.ceil(size / chunk[axis]!));
+  return indicesOf(grid.map((count) => [0, count] as const)).map((index) => {
+    const box = index.map((i, axis) => [i * chunk[axis]!, (i + 1) * chunk[axis]!] as const);
+    const parts = indicesOf(box).map((at) =>
+      at.every((i, axis) => i < shape[axis]!)
+        ? slice(
+            bytes,
+            shape,
+            at.map((i) => [i, i + 1] as const),
+            type.width,
+          )
+        : new Uint8Array(type.width).fill(0xee),
+    );
+    return { index, body: Buffer.concat(parts) };
+  });
+}
+
+const boxIn = (shape: readonly number[], picks: readonly number[]): Box =>
+  shape.map((size, axis) => {
+    const [a, b] = [picks[2 * axis]! % (size + 1), picks[2 * axis + 1]! % (size + 1)];
+    return [Math.min(a, b), Math.max(a, b)] as const;
+  });
+
+const picks = fc.array(fc.nat(), { minLength: 6, maxLength: 6 });
+
+const json = (value: object): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+
+/** Opens the array `w` in a store of these values. */
+const open = (values: ReadonlyMap<string, Uint8Array>, version: ZarrVersion, isComplete = false) =>
+  openArray(storeOf(values), "w", { version, isComplete, memo: {} });
+
+function expectRead(
+  values: ReadonlyMap<string, Uint8Array>,
+  version: ZarrVersion,
+  sample: Sample,
+  box: Box,
+): void {
+  const { shape, type, bytes } = sample;
+  const array = open(values, version, true);
+  expect(array.tensor).toEqual({ name: "w", dtype: type.dtype, shape });
+  const whole = shape.map((size) => [0, size] as const);
+  for (const wanted of [whole, box, ...array.chunks()])
+    expect(Buffer.from(array.read(wanted))).toEqual(Buffer.from(slice(bytes, shape, wanted, type.width)));
+}
+
+test("zarr v3: any shape, grid, chain of codecs, byte order and nesting of shards reads as what was encoded", () => {
+  const cases = samples.chain((sample) =>
+    fc.tuple(
+      fc.constant(sample),
+      chains(sample.shape.length, 2).filter((chain) => fits(chain, sample.chunk) && !holes(chain)),
+      fc.constantFrom("default", "v2"),
+      fc.constantFrom("/", "."),
+      picks,
+    ),
+  );
+  fc.assert(
+    fc.property(cases, ([sample, chain, encoding, separator, pick]) => {
+      const { shape, chunk, type } = sample;
+      const metadata = {
+        zarr_format: 3,
+        node_type: "array",
+        shape,
+        data_type: type.v3,
+        chunk_grid: { name: "regular", configuration: { chunk_shape: chunk } },
+        chunk_key_encoding: { name: encoding, configuration: { separator } },
+        fill_value: 0,
+        codecs: codecsJson(chain, chunk),
+        attributes: {},
+      };
+      const keyOf = (index: number[]): string =>
+        encoding === "default" ? ["c", ...index].join(separator) : index.join(separator) || "0";
+      const values = new Map([["w/zarr.json", json(metadata)]]);
+      for (const { index, body } of chunksOf(sample))
+        values.set(`w/${keyOf(index)}`, encodeChunk(chain, chunk, body, type.width, type.unit));
+      expectRead(values, 3, sample, boxIn(shape, pick));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+const v2 = ({ shape, chunk, type }: Sample, fields: object = {}): object => ({
+  zarr_format: 2,
+  shape,
+  chunks: chunk,
+  dtype: type.v2,
+  compressor: null,
+  filters: null,
+  fill_value: null,
+  order: "C",
+  ...fields,
+});
+
+test("zarr v2: any shape, grid, compressor, order and byte order reads as what was encoded", () => {
+  const compressors: readonly (Encoder | undefined)[] = [undefined, GZIP, ZLIB, ZSTD];
+  const cases = fc.record({
+    sample: samples,
+    compressor: fc.constantFrom(...compressors),
+    isBigEndian: fc.boolean(),
+    order: fc.constantFrom("C", "F"),
+    separator: fc.constantFrom(".", "/", undefined),
+    pick: picks,
+  });
+  fc.assert(
+    fc.property(cases, ({ sample, compressor, isBigEndian, order, separator, pick }) => {
+      const { shape, chunk, type } = sample;
+      const isSwapped = isBigEndian && type.v2.startsWith("<");
+      const metadata = v2(sample, {
+        dtype: isSwapped ? type.v2.replace("<", ">") : type.v2,
+        compressor: compressor ? { id: compressor.name, level: 1 } : null,
+        order,
+        ...(separator === undefined ? {} : { dimension_separator: separator }),
+      });
+      const chain: Chain = {
+        order: order === "F" ? shape.map((_, axis) => shape.length - 1 - axis) : undefined,
+        isBigEndian: isSwapped,
+        codecs: compressor ? [compressor] : [],
+      };
+      const values = new Map([["w/.zarray", json(metadata)]]);
+      for (const { index, body } of chunksOf(sample))
+        values.set(
+          `w/${index.join(separator ?? ".") || "0"}`,
+          encodeChunk(chain, chunk, body, type.width, type.unit),
+        );
+      expectRead(values, 2, sample, boxIn(shape, pick));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+describe("chunks that were never written", () => {
+  const [F32] = TYPES.filter(({ v3 }) => v3 === "float32");
+  const sample: Sample = { shape: [4], chunk: [2], type: F32!, bytes: new Uint8Array(16) };
+  const values = (fill: unknown): Map<string, Uint8Array> =>
+    new Map([
+      ["w/.zarray", json(v2(sample, { fill_value: fill }))],
+      ["w/1", new Uint8Array(8)],
+    ]);
+
+  test.each([
+    [null, [0, 0, 0, 0]],
+    [1.5, [1.5, 1.5, 0, 0]],
+    ["NaN", [Number.NaN, Number.NaN, 0, 0]],
+    ["-Infinity", [-Infinity, -Infinity, 0, 0]],
+  ])("hold the fill value %p", (fill, wanted) => {
+    const array = open(values(fill), 2);
+    expect([...new Float32Array(array.read([[0, 4]]).buffer)]).toEqual(wanted);
+    expect(array.countAbsent()).toBe(1);
+  });
+
+  test("are an error where every chunk was written, unless the box lies in others", () => {
+    const array = openArray(storeOf(new Map([...values(null), ["other", new Uint8Array()]])), "w", {
+      version: 2,
+      isComplete: true,
+      memo: {},
+    });
+    expect(failure(() => array.read([[0, 4]]))).toMatchObject({
+      code: "chunk-missing",
+      message: expect.stringContaining("memory: tensor `w`: chunk 0 is missing"),
+    });
+    expect(array.read([[2, 4]])).toEqual(new Uint8Array(8));
+    const long = json(v2({ ...sample, shape: [8] }));
+    expect(failure(() => open(new Map([["w/.zarray", long]]), 2, true)).message).toContain(
+      "memory/w/.zarray: tensor `w`: shape [8] is made of 4 chunks, more than memory holds",
+    );
+  });
+
+  test("in shards hold the fill value too, or are an error", () => {
+    const shard = {
+      counts: [2],
+      chain: { isBigEndian: false, codecs: [] },
+      isIndexAtStart: false,
+      isIndexBigEndian: false,
+      indexCodecs: [CRC32C],
+      absent: new Set([1]),
+    };
+    const chain: Chain = { isBigEndian: false, codecs: [], shard };
+    const metadata = {
+      zarr_format: 3,
+      node_type: "array",
+      shape: [4],
+      data_type: "bfloat16",
+      chunk_grid: { name: "regular", configuration: { chunk_shape: [4] } },
+      chunk_key_encoding: { name: "default" },
+      fill_value: 1,
+      codecs: codecsJson(chain, [4]),
+    };
+    const bytes = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+    const store = new Map([
+      ["w/zarr.json", json(metadata)],
+      ["w/c/0", encodeChunk(chain, [4], bytes, 2, 2)],
+    ]);
+    expect([...open(store, 3).read([[0, 4]])]).toEqual([1, 2, 3, 4, 0x80, 0x3f, 0x80, 0x3f]);
+    expect(failure(() => open(store, 3, true).read([[1, 3]]))).toMatchObject({
+      code: "chunk-missing",
+      message: expect.stringContaining("memory/w/c/0: tensor `w`: chunk c/0, inner chunk 1 is missing"),
+    });
+  });
+});
+
+test("integers narrower than a byte are widened by their sign", () => {
+  for (const [dtype, wanted] of [
+    ["int4", [7, -8, -1]],
+    ["uint4", [7, 8, 15]],
+    ["int2", [-1, 0, -1]],
+  ] as const) {
+    const metadata = {
+      zarr_format: 2,
+      shape: [3],
+      chunks: [3],
+      dtype,
+      compressor: null,
+      fill_value: null,
+      order: "C",
+    };
+    const store = new Map([
+      ["w/.zarray", json(metadata)],
+      ["w/0", Uint8Array.of(0x07, 0xf8, 0x0f)],
+    ]);
+    const read = open(store, 2).read([[0, 3]]);
+    expect([...(dtype === "uint4" ? read : new Int8Array(read.buffer))]).toEqual(wanted);
+  }
+});
+
+describe("metadata that cannot be", () => {
+  const good = {
+    zarr_format: 3,
+    node_type: "array",
+    shape: [4],
+    data_type: "float32",
+    chunk_grid: { name: "regular", configuration: { chunk_shape: [2] } },
+    chunk_key_encoding: { name: "default" },
+    fill_value: 0,
+    codecs: [{ name: "bytes", configuration: { endian: "little" } }],
+  };
+  const sharded = (configuration: object): object => ({
+    codecs: [
+      {
+        name: "sharding_indexed",
+        configuration: { chunk_shape: [1], codecs: good.codecs, ...configuration },
+      },
+    ],
+  });
+  test.each<[string, object, string, string]>([
+    ["a version", { zarr_format: 2 }, "zarr-metadata", "expected zarr_format 3, found 2"],
+    ["a group", { node_type: "group" }, "zarr-metadata", "node_type"],
+    ["a negative size", { shape: [-1] }, "zarr-metadata", "whole numbers, found [-1]"],
+    [
+      "a chunk of nothing",
+      { chunk_grid: { name: "regular", configuration: { chunk_shape: [0] } } },
+      "zarr-metadata",
+      "above 0",
+    ],
+    ["another rank", { shape: [4, 4] }, "zarr-metadata", "expected chunks of 2 whole numbers"],
+    ["too many elements", { shape: [2 ** 52] }, "zarr-metadata", "more elements than can be counted"],
+    ["another grid", { chunk_grid: { name: "rectangular" } }, "zarr-unsupported", "rectangular"],
+    ["an unknown type", { data_type: "float4" }, "zarr-unsupported", '"float4"'],
+    ["a type of Object.prototype", { data_type: "constructor" }, "zarr-unsupported", "constructor"],
+    ["an unknown codec", { codecs: [...good.codecs, { name: "blosc" }] }, "zarr-unsupported", '"blosc"'],
+    ["no codec to bytes", { codecs: [] }, "zarr-metadata", "from elements to bytes"],
+    [
+      "another byte order",
+      { codecs: [{ name: "bytes", configuration: { endian: "middle" } }] },
+      "zarr-metadata",
+      "middle",
+    ],
+    [
+      "axes that are none",
+      { codecs: [{ name: "transpose", configuration: { order: [1] } }, ...good.codecs] },
+      "zarr-metadata",
+      "[1]",
+    ],
+    [
+      "inner chunks that do not divide",
+      sharded({ chunk_shape: [3], index_codecs: good.codecs }),
+      "zarr-metadata",
+      "do not divide",
+    ],
+    [
+      "an index of any length",
+      sharded({ index_codecs: [...good.codecs, { name: "gzip" }] }),
+      "zarr-metadata",
+      "fixed length",
+    ],
+    [
+      "an index in the middle",
+      sharded({ index_codecs: good.codecs, index_location: "middle" }),
+      "zarr-metadata",
+      "middle",
+    ],
+    ["a key encoding", { chunk_key_encoding: { name: "hash" } }, "zarr-unsupported", "hash"],
+    ["a field to be understood", { color: "red" }, "zarr-unsupported", '"color"'],
+    ["a fill value", { fill_value: "many" }, "zarr-metadata", '"many"'],
+    ["storage transformers", { storage_transformers: [{}] }, "zarr-unsupported", "transformers"],
+  ])("%s", (_claim, fields, code, part) => {
+    const store = new Map([["w/zarr.json", json({ ...good, ...fields })]]);
+    const found = failure(() => open(store, 3));
+    expect(found.code).toBe(code);
+    expect(found.message).toContain("memory/w/zarr.json: tensor `w`: zarr.json: ");
+    expect(found.message).toContain(part);
+  });
+
+  test.each<[string, object, string, string]>([
+    ["a filter", { filters: [{ id: "delta" }] }, "zarr-unsupported", "delta"],
+    [
+      "a compressor",
+      { compressor: { id: "blosc" } },
+      "zarr-unsupported",
+      '"blosc", only by zstd, gzip, zlib',
+    ],
+    ["an order", { order: "A" }, "zarr-metadata", '"A"'],
+    ["a separator", { dimension_separator: "-" }, "zarr-metadata", '"-"'],
+    ["a type", { dtype: "<f16" }, "zarr-unsupported", '"<f16"'],
+    ["a type without byte order", { dtype: "|f4" }, "zarr-unsupported", '"|f4"'],
+    ["a name of v3", { dtype: "float32" }, "zarr-unsupported", '"float32"'],
+  ])("of v2: %s", (_claim, fields, code, part) => {
+    const metadata = { zarr_format: 2, shape: [4], chunks: [2], dtype: "<f4", compressor: null, order: "C" };
+    const found = failure(() => open(new Map([["w/.zarray", json({ ...metadata, ...fields })]]), 2));
+    expect(found.code).toBe(code);
+    expect(found.message).toContain(part);
+  });
+});
+
+test("what a chunk unpacks to is limited beforehand", () => {
+  const bomb = GZIP.encode(new Uint8Array(1 << 24));
+  const chunks: readonly [string, Uint8Array][] = [
+    ["gzip", bomb],
+    ["zlib", ZLIB.encode(new Uint8Array(1 << 24))],
+    ["zstd", Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 1, 3, 0, 0x80, 7)],
+  ];
+  for (const [id, bytes] of chunks) {
+    const metadata = {
+      zarr_format: 2,
+      shape: [4],
+      chunks: [4],
+      dtype: "|u1",
+      compressor: { id },
+      order: "C",
+    };
+    const store = new Map([
+      ["w/.zarray", json(metadata)],
+      ["w/0", bytes],
+    ]);
+    expect(failure(() => open(store, 2).read([[0, 4]])).message).toMatch(
+      /memory\/w\/0: tensor `w`: chunk 0: /,
+    );
+  }
+});
