@@ -68,6 +68,29 @@ export const chunksIn = (box: Box, chunk: readonly number[]): Generator<readonly
 export const gridOf = (shape: readonly number[], chunk: readonly number[]): readonly number[] =>
   shape.map((size, axis) => Math.ceil(size / (chunk[axis] ?? 1)));
 
+const ROWS_BYTES = 1 << 26;
+
+/**
+ * The shape of chunks that are whole rows together, of at most 64 MiB and about the same size; `width` is bytes per
+ * element. A row that is larger is cut along its own rows.
+ */
+export function chunkOfRows(shape: readonly number[], width: number): readonly number[] {
+  const chunk = shape.map((size) => Math.max(1, size));
+  for (const [axis, size] of chunk.entries()) {
+    const row = countOf(chunk.slice(axis + 1)) * width;
+    const pieces = Math.ceil(size / Math.max(1, Math.floor(ROWS_BYTES / row)));
+    chunk[axis] = Math.ceil(size / pieces);
+    if (row <= ROWS_BYTES) break;
+  }
+  return chunk;
+}
+
+/** The boxes of the chunks of a regular grid, clipped to the array, row-major over the grid. */
+export function* chunkBoxes(shape: readonly number[], chunk: readonly number[]): Generator<Box> {
+  const whole = wholeBox(shape);
+  for (const index of chunksIn(whole, chunk)) yield intersect(chunkBox(index, chunk), whole) ?? whole;
+}
+
 /** An array that holds a box of some larger one, row-major. */
 export type Part = { readonly box: Box; readonly bytes: Uint8Array };
 

@@ -17,6 +17,8 @@ export type Safetensors = {
   readonly entries: ReadonlyMap<string, Entry>;
   /** The `__metadata__` of all files together. */
   readonly metadata: ReadonlyMap<string, string>;
+  /** What the header says of a tensor. As every function that takes a name, it fails when there is none of it. */
+  find(name: string): Entry;
   /** A tensor of a floating dtype as f32: exact, except that F64 is rounded. */
   read(name: string): Float32Array;
   /** A tensor of any number dtype as doubles: exact, and an error for 64-bit integers beyond 2^53. */
@@ -153,6 +155,7 @@ function reader(
   return {
     entries,
     metadata,
+    find,
     read(name) {
       const entry = find(name);
       const { dtype } = entry;

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
 import { failWrite, flushDirectory, writeAside } from "../../files.ts";
-import { countOf } from "../box.ts";
+import { chunkOfRows } from "../box.ts";
 import type { KvWriter } from "../kv.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
 import { createOcdbt, mergeOcdbt } from "../ocdbt/write.ts";
@@ -35,7 +35,7 @@ export type OrbaxTensor = {
   readonly path: TreePath;
   readonly dtype: StoredDType;
   readonly shape: readonly number[];
-  /** The shape of its chunks, each of which is written at once; by default about 64 MiB of whole rows. */
+  /** The shape of its chunks, each of which is written at once; by default whole rows of at most 64 MiB. */
   readonly chunk?: readonly number[];
   /** A Python number rather than an array, as MaxText's converter saves `step`; of shape []. */
   readonly isScalar?: boolean;
@@ -172,8 +172,6 @@ function checkTree(at: string, paths: readonly TreePath[]): void {
   for (const name of names) if (inner.has(name)) failName(name, "has leaves below it");
 }
 
-const DEFAULT_CHUNK_BYTES = 1 << 26;
-
 function planArray(at: string, { path, dtype, shape, chunk }: OrbaxTensor): ArrayPlan {
   const name = nameOf(path);
   if (nameV3(dtype) === undefined)
@@ -184,21 +182,7 @@ function planArray(at: string, { path, dtype, shape, chunk }: OrbaxTensor): Arra
   invariant(chunk === undefined || chunk.length === shape.length, `chunks of ${name} have another rank`);
   // A chunk is no larger than the array, or it would be filled up.
   const fitted = chunk?.map((size, axis) => Math.max(1, Math.min(size, shape[axis] ?? 1)));
-  return { tensor: { name, dtype, shape }, chunk: fitted ?? defaultChunk(shape, bitsOf(dtype) / 8) };
-}
-
-/** Cuts leading axes by what divides them, until a chunk is small enough. */
-function defaultChunk(shape: readonly number[], width: number): readonly number[] {
-  const chunk = shape.map((size) => Math.max(1, size));
-  for (const [axis, size] of chunk.entries()) {
-    const inner = countOf(chunk.slice(axis + 1)) * width;
-    const fits = (count: number): boolean => size % count === 0 && count * inner <= DEFAULT_CHUNK_BYTES;
-    let count = Math.min(size, Math.max(1, Math.floor(DEFAULT_CHUNK_BYTES / inner)));
-    while (count > 1 && !fits(count)) count--;
-    chunk[axis] = count;
-    if (count * inner <= DEFAULT_CHUNK_BYTES) break;
-  }
-  return chunk;
+  return { tensor: { name, dtype, shape }, chunk: fitted ?? chunkOfRows(shape, bitsOf(dtype) / 8) };
 }
 
 const treeOf = (

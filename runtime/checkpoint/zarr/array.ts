@@ -2,10 +2,11 @@
 import { fail, invariant } from "../../../compiler/diag.ts";
 import {
   chunkBox,
+  chunkBoxes,
+  chunksIn,
   copyBox,
   countOf,
   gridOf,
-  indices,
   intersect,
   isSameBox,
   shapeOfBox,
@@ -68,8 +69,7 @@ export function openArray(store: KvReader, name: string, options: OpenOptions): 
   const at = `${name}/${key}`;
   const metadata = parse({ file: store.fileOf(at), tensor: name, what: key }, store.read(at));
   const { shape, chunk, layout, keyOf } = metadata;
-  const grid = gridOf(shape, chunk);
-  const expected = countOf(grid);
+  const expected = countOf(gridOf(shape, chunk));
   if (expected > store.keys.size + (options.isComplete ? 0 : MAX_ABSENT))
     fail({
       code: "chunk-missing",
@@ -80,22 +80,14 @@ export function openArray(store: KvReader, name: string, options: OpenOptions): 
     tensor: { name, dtype: layout.element.dtype, shape },
     checksums: checksumsOf(layout),
     read: (box) => readArray(store, name, metadata, options, box),
-    chunks: () => clippedChunks(metadata),
+    chunks: () => chunkBoxes(shape, chunk),
     countAbsent() {
       let absent = 0;
-      for (const index of indices(origin(grid), grid))
+      for (const index of chunksIn(wholeBox(shape), chunk))
         if (!store.keys.has(`${name}/${keyOf(index)}`)) absent++;
       return absent;
     },
   };
-}
-
-const origin = (shape: readonly number[]): readonly number[] => shape.map(() => 0);
-
-function* clippedChunks({ shape, chunk }: Pick<ArrayMetadata, "shape" | "chunk">): Generator<Box> {
-  const whole = wholeBox(shape);
-  const grid = gridOf(shape, chunk);
-  for (const index of indices(origin(grid), grid)) yield intersect(chunkBox(index, chunk), whole) ?? whole;
 }
 
 function readArray(
@@ -150,7 +142,7 @@ export function createArray(store: KvWriter, plan: ArrayPlan, version: ZarrVersi
   const [codec] = layout.bytes;
   return {
     describe: () => store.put(`${name}/${METADATA[version].key}`, [text]),
-    chunks: () => clippedChunks({ shape, chunk }),
+    chunks: () => chunkBoxes(shape, chunk),
     write(box, bytes) {
       const index = box.map(([start], axis) => Math.floor(start / (chunk[axis] ?? 1)));
       const full = chunkBox(index, chunk);
@@ -173,8 +165,7 @@ export function createArray(store: KvWriter, plan: ArrayPlan, version: ZarrVersi
 export function* keysOf(plan: ArrayPlan, version: ZarrVersion): Generator<string> {
   const { shape, chunk, keyOf } = printed(plan, version);
   yield `${plan.tensor.name}/${METADATA[version].key}`;
-  const grid = gridOf(shape, chunk);
-  for (const index of indices(origin(grid), grid)) yield `${plan.tensor.name}/${keyOf(index)}`;
+  for (const index of chunksIn(wholeBox(shape), chunk)) yield `${plan.tensor.name}/${keyOf(index)}`;
 }
 
 /** A chunk at the border is as large as the others; what lies beyond the array is zero. */

@@ -1,0 +1,53 @@
+// Opens a checkpoint of any format: which it is, its files tell.
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { fail } from "../../compiler/diag.ts";
+import { failRead } from "../files.ts";
+import { looksLikeOrbax } from "./orbax/files.ts";
+import { type OrbaxReader, openOrbax } from "./orbax/read.ts";
+import { openSafetensors, type Safetensors } from "./safetensors.ts";
+import { tensorsOf } from "./safetensors-boxes.ts";
+import type { TensorReader } from "./tensors.ts";
+
+/** An open checkpoint, and what its format has beside tensors. */
+export type Checkpoint =
+  | { readonly format: "safetensors"; readonly tensors: TensorReader; readonly file: Safetensors }
+  | { readonly format: "orbax"; readonly tensors: OrbaxReader };
+
+/**
+ * Opens a safetensors file, a directory of them, or an Orbax checkpoint: the directory of an item, of a step or of all
+ * steps, of which the latest finished one is taken.
+ */
+export function openCheckpoint(path: string): Checkpoint {
+  if (isDirectory(path) && !hasSafetensors(path)) {
+    if (looksLikeOrbax(path)) return { format: "orbax", tensors: openOrbax(path) };
+    fail({
+      code: "checkpoint-missing",
+      message: `${path}: no checkpoint: expected safetensors files, or an Orbax item, step or directory of steps; found ${found(path)}`,
+    });
+  }
+  const file = openSafetensors(path);
+  return { format: "safetensors", tensors: tensorsOf(path, file), file };
+}
+
+/** The tensors of a checkpoint of any format. */
+export const openTensors = (path: string): TensorReader => openCheckpoint(path).tensors;
+
+function isDirectory(path: string): boolean {
+  try {
+    return fs.statSync(path).isDirectory();
+  } catch (error) {
+    return failRead(path, error);
+  }
+}
+
+const hasSafetensors = (path: string): boolean =>
+  fs.readdirSync(path).some((name) => /\.safetensors(\.index\.json)?$/.test(name));
+
+const MAX_SHOWN = 8;
+
+function found(path: string): string {
+  const names = fs.readdirSync(path).toSorted();
+  const shown = names.slice(0, MAX_SHOWN).map((name) => (isDirectory(join(path, name)) ? `${name}/` : name));
+  return names.length === 0 ? "nothing" : `${shown.join(", ")}${names.length > MAX_SHOWN ? ", …" : ""}`;
+}

@@ -1,0 +1,69 @@
+// Safetensors as tensors that are read by boxes: a tensor is one row-major array in its file.
+import { fail } from "../../compiler/diag.ts";
+import {
+  chunkBoxes,
+  chunkOfRows,
+  copyBox,
+  countOf,
+  isSameBox,
+  requireInside,
+  shapeOfBox,
+  wholeBox,
+} from "./box.ts";
+import type { Safetensors } from "./safetensors.ts";
+import { bitsOf, type Entry } from "./safetensors-header.ts";
+import type { Box, TensorReader } from "./tensors.ts";
+
+// What lies between the elements of a box is read with them as long as it fits in here: one read for many.
+const WINDOW = 1 << 24;
+
+/** The tensors of an open file or directory of safetensors. Closing them closes it. */
+export function tensorsOf(path: string, file: Safetensors): TensorReader {
+  return {
+    path,
+    tensors: file.entries,
+    read(name, box) {
+      const entry = file.find(name);
+      if (!box || isSameBox(box, wholeBox(entry.shape))) return file.readRaw(name);
+      requireInside(box, entry.shape, name);
+      return readBox(file, entry, box);
+    },
+    chunksOf(name) {
+      const { dtype, shape } = file.find(name);
+      const width = bitsOf(dtype) / 8;
+      return width < 1 ? [wholeBox(shape)] : chunkBoxes(shape, chunkOfRows(shape, width));
+    },
+    close: () => file.close(),
+  };
+}
+
+function readBox(file: Safetensors, { name, file: path, dtype, shape }: Entry, box: Box): Uint8Array {
+  const width = bitsOf(dtype) / 8;
+  if (width < 1)
+    fail({
+      code: "tensor-dtype",
+      message: `${path}: tensor \`${name}\`: elements of ${dtype} share bytes, so that it is only read whole`,
+    });
+  const out = new Uint8Array(countOf(shapeOfBox(box)) * width);
+  const whole = wholeBox(shape);
+  const take = (rows: Box): void => {
+    const offset = rows.reduce((at, [start], axis) => at * (shape[axis] ?? 1) + start, 0) * width;
+    const bytes = file.readRange(name, offset, countOf(shapeOfBox(rows)) * width);
+    copyBox({ box: rows, bytes }, { box, bytes: out }, width);
+  };
+  // Where the axes before one are at a single index each, neighbours along it are one run of the file.
+  const visit = (fixed: Box): void => {
+    const axis = fixed.length;
+    const inner = whole.slice(axis + 1);
+    const row = countOf(shapeOfBox(inner)) * width;
+    const [first, end] = box[axis] ?? [0, 1];
+    const isRun = isSameBox(inner, box.slice(axis + 1));
+    if (row > WINDOW && !isRun) for (let i = first; i < end; i++) visit([...fixed, [i, i + 1]]);
+    else {
+      const step = isRun ? end - first : Math.floor(WINDOW / row);
+      for (let i = first; i < end; i += step) take([...fixed, [i, Math.min(i + step, end)], ...inner]);
+    }
+  };
+  if (out.length > 0) visit([]);
+  return out;
+}
