@@ -6,13 +6,14 @@ import { compile } from "./compile.ts";
 import { runLine } from "./dispatch.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { inspect } from "./inspect.ts";
 import { mmlu } from "./mmlu.ts";
 import { opt } from "./opt.ts";
 import { isEntry, startProcess } from "./process.ts";
 import { run } from "./run.ts";
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [run, compile, opt, checkLogits, mmlu, explain, doctor];
+export const commands: readonly Command[] = [run, compile, opt, checkLogits, mmlu, inspect, explain, doctor];
 
 /** Runs a command line and gives its exit code. */
 export const main = (args: readonly string[], io: Io): Promise<number> => runLine(commands, args, io);
