@@ -16,10 +16,13 @@ async function stats(config: Config): Promise<Emitted> {
     micro_batch_size_to_train_on: batch,
     max_target_length: sequence,
   } = config.values;
+  const { selectedExperts } = await import("../compiler/config/moe.ts");
+  const experts = selectedExperts(config.values, sequence);
   const forward = modelFlops(config);
   const lines = [
     `model: ${model_name}`,
     `parameters: ${grouped(parameters)} (${grouped(parameterBytes)} bytes in ${weight_dtype})`,
+    ...(experts === undefined ? [] : [`experts: ${experts}`]),
     `forward program: ${grouped(nodes)} nodes at batch ${batch}, sequence ${sequence}`,
     `model FLOPs: ${forward.toExponential(4)} forward, ${(3 * forward).toExponential(4)} training, ${grouped(Math.round(forward / (batch * sequence)))} a token forward`,
   ];
@@ -27,6 +30,7 @@ async function stats(config: Config): Promise<Emitted> {
     model_name,
     parameters,
     parameter_bytes: parameterBytes,
+    experts: experts ?? null,
     nodes,
     batch,
     sequence,

@@ -1,4 +1,4 @@
-// `q3c explain`: what a configuration key, a computed value, an op or a pass is.
+// `q3c explain`: what a configuration key, a computed value, a topic, an op or a pass is.
 import { fail } from "../compiler/diag.ts";
 import { type Call, command, type Io } from "./command.ts";
 import { readConfig } from "./config.ts";
@@ -17,8 +17,8 @@ async function list(json: boolean, { out, columns }: Io): Promise<number> {
 }
 
 async function explainOne(word: string, args: readonly string[], { flags, io }: Call<typeof noFlags>) {
-  const { hasValue, subjectsOf } = await import("./subjects.ts");
-  const hasConfig = args.length > 0 && hasValue(word);
+  const { subjectsOf, takesConfig } = await import("./subjects.ts");
+  const hasConfig = args.length > 0 && takesConfig(word);
   const subjects = subjectsOf(word, hasConfig ? await readConfig(args, io) : undefined);
   if (args.length > 0 && !hasConfig)
     fail(
@@ -45,10 +45,10 @@ const noFlags = {};
 /** The command that explains words. */
 export const explain = command({
   name: "explain",
-  summary: "Say what a configuration key, a computed value, an op or a pass is.",
+  summary: "Say what a configuration key, a computed value, a topic, an op or a pass is.",
   usage: "explain [word] [config.yml] [key=value …]",
   details: [
-    "With configuration arguments after a key or computed value, also says its value in that configuration and where that value comes from: `q3c explain base_emb_dim base model_name=qwen3-next-80b-a3b`.",
+    "With configuration arguments after a key, computed value or topic, also says its value in that configuration and where that value comes from: `q3c explain base_emb_dim base model_name=qwen3-next-80b-a3b`.",
     "Without a word, lists all words.",
   ],
   flags: noFlags,

@@ -38,7 +38,9 @@ export const run: Command = {
             print(kind, event.facts, factLines(event.facts));
             return;
           case "step":
-            print(kind, { step: event.step, ...event.scalars }, [stepLine(event.step, event.scalars)]);
+            print(kind, { step: event.step, ...event.scalars, ...event.tables }, [
+              stepLine(event.step, event.scalars),
+            ]);
             progress(
               event.step + 1,
               event.of,

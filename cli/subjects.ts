@@ -1,8 +1,9 @@
-// Everything `q3c explain` knows: configuration keys, computed values, ops and passes.
-import { derivedDocs, type ValueName } from "../compiler/config/derived.ts";
+// Everything `q3c explain` knows: configuration keys, computed values, topics that several keys are about, ops, passes.
+import { derivedDocs, type ValueName, type Values } from "../compiler/config/derived.ts";
 import { explainKey } from "../compiler/config/explain.ts";
 import { declarationOf, isKey, keyNames, sections } from "../compiler/config/keys.ts";
 import type { Config } from "../compiler/config/load.ts";
+import { explainExperts } from "../compiler/config/moe.ts";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import { findOp, opNames } from "../compiler/ops/index.ts";
 import { passes } from "../passes/index.ts";
@@ -14,8 +15,26 @@ import { placeJson } from "./failure.ts";
 export type Subject = { readonly lines: readonly string[]; readonly json: Readonly<Record<string, unknown>> };
 
 const computedNames = Object.keys(derivedDocs);
-/** Whether a word has a value in a configuration. */
-export const hasValue = (word: string): word is ValueName => isKey(word) || Object.hasOwn(derivedDocs, word);
+const hasValue = (word: string): word is ValueName => isKey(word) || Object.hasOwn(derivedDocs, word);
+
+/** What several keys select together; it is told with each of them. */
+type Topic = {
+  readonly name: string;
+  readonly keys: readonly ValueName[];
+  readonly explain: (values: Values | undefined) => readonly string[];
+};
+
+const topics: readonly Topic[] = [
+  {
+    name: "moe",
+    keys: ["moe_strategy", "sparse_matmul", "capacity_factor", "megablox", "use_tokamax_gmm", "use_gmm_v2"],
+    explain: explainExperts,
+  },
+];
+const topicNames = topics.map(({ name }) => name);
+
+/** Whether a word means more with a configuration. */
+export const takesConfig = (word: string): boolean => hasValue(word) || topicNames.includes(word);
 
 function currentJson(name: ValueName, config: Config | undefined): Readonly<Record<string, unknown>> {
   if (!config) return {};
@@ -28,6 +47,11 @@ function valueJson(name: ValueName): Readonly<Record<string, unknown>> {
     return { kind: "computed", name, doc: `${derivedDocs[name as keyof typeof derivedDocs]}.` };
   const { type, default: usual, doc, effect } = declarationOf(name);
   return { kind: "key", name, type: type.name, default: usual, doc, effect };
+}
+
+function topicSubject({ name, keys, explain }: Topic, config: Config | undefined): Subject {
+  const [first = name, ...lines] = explain(config?.values);
+  return { lines: [first, ...lines], json: { kind: "topic", name, keys, lines } };
 }
 
 const passNames = passes.map(({ name }) => name);
@@ -48,17 +72,20 @@ export function subjectsOf(word: string, config: Config | undefined): readonly S
           },
         ]
       : []),
+    ...topics
+      .filter(({ name, keys }) => name === word || keys.some((key) => key === word))
+      .map((topic) => topicSubject(topic, config)),
     ...(op ? [{ lines: opLines(op), json: opJson(op) }] : []),
     ...passes.filter(({ name }) => name === word).map(passSubject),
   ];
   if (subjects.length > 0) return subjects;
   const help =
-    didYouMean(word, [...keyNames, ...computedNames, ...opNames, ...passNames]) ??
+    didYouMean(word, [...keyNames, ...computedNames, ...topicNames, ...opNames, ...passNames]) ??
     "`q3c explain` lists all words";
   return fail(
     {
       code: "unknown-word",
-      message: `\`${word}\` is no configuration key, computed value, op or pass`,
+      message: `\`${word}\` is no configuration key, computed value, topic, op or pass`,
       help,
     },
     2,
@@ -69,9 +96,16 @@ export function subjectsOf(word: string, config: Config | undefined): readonly S
 export const headings: readonly { readonly title: string; readonly words: readonly string[] }[] = [
   ...sections.map(({ title, keys }) => ({ title: `Keys: ${title}`, words: Object.keys(keys) })),
   { title: "Values computed from keys", words: computedNames },
+  { title: "Topics", words: topicNames },
   { title: "Ops", words: opNames },
   { title: "Passes", words: passNames },
 ];
 
 /** All words as JSON shows them. */
-export const wordsJson = { keys: keyNames, computed: computedNames, ops: opNames, passes: passNames };
+export const wordsJson = {
+  keys: keyNames,
+  computed: computedNames,
+  topics: topicNames,
+  ops: opNames,
+  passes: passNames,
+};

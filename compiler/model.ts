@@ -130,4 +130,4 @@ export function moduleStats({ body, roles }: Module): ModuleStats {
  * the experts are executed: the model's work, which tokens/s turn into TFLOP/s (training counts it three times).
  */
 export const modelFlops = (config: Config): number =>
-  moduleStats(forwardModel(config, { values: { sparse_matmul: true } }).module).flops;
+  moduleStats(forwardModel(config, { values: { moe_strategy: "dropless" } }).module).flops;

@@ -13,8 +13,12 @@ import { LAYERS } from "./stacks.ts";
 
 const SCALAR = tensor("f32", []);
 
-/** Names of the scalars a step reports, in the order of the module's first results. */
-export type Metric = "loss" | "lm_loss" | "moe_lb_loss";
+/**
+ * What a step reports, in the order of the module's first results: scalars, and of a model with experts how many tokens
+ * each expert of each layer computed, [layers, exp]. `lm_loss` is there when the loss is more, `load_balance_loss` the
+ * layers' mean before its weight.
+ */
+export type Metric = "loss" | "lm_loss" | "load_balance_loss" | "tokens_per_expert";
 
 export type GradientProgram = {
   /** tokens, positions, targets [batch, seq], weights [batch, seq], parameters → metrics, then a gradient each. */
@@ -30,8 +34,7 @@ export type GradientProgram = {
  */
 export function lossProgram(config: Config): GradientProgram {
   const { values } = config;
-  const balance = values.load_balance_loss_weight;
-  const { module, params } = forwardModel(config, { taps: balance > 0 ? ["load_balance_loss"] : [] });
+  const { module, params, taps } = forwardModel(config, { taps: ["load_balance_loss", "tokens_per_expert"] });
   const [tokens, positions, ...weightsOfModel] = module.body.params;
   const [logits, ...sown] = module.body.results;
   invariant(tokens && positions && logits, "a model takes tokens and positions and gives logits");
@@ -41,26 +44,38 @@ export function lossProgram(config: Config): GradientProgram {
   const { k } = builder;
   const entropy = k.one("cross_entropy", [logits, targets], { z_loss: values.z_loss_multiplier });
   const lmLoss = k.sum(k.mul(entropy, weights), [0, 1]);
-  const share = balance / (sown.length * values.gradient_accumulation_steps);
-  const lbLoss = sown.length > 0 ? k.mul(total(sown), k.constant(share, SCALAR)) : undefined;
-  const results = lbLoss ? [k.add(lmLoss, lbLoss), lmLoss, lbLoss] : [lmLoss];
+  const layers = taps.get("load_balance_loss") ?? 0;
+  const results: [Metric, Value][] = layers > 0 ? withRouting() : [["loss", lmLoss]];
 
-  /** Of a scalar per layer. One sum over their stack, as a scan over layers gives it: no node per layer. */
-  function total(layers: readonly Value[]): Value {
-    const parts = layers.map((x) => k.reshape(k.convert(x, "f32"), [dim(LAYERS, 1)]));
-    return k.sum(k.concat(parts, 0), [0]);
+  /** What layers sow, stacked: a scan over layers gives it so, and there is no node per layer. */
+  function stacked(each: readonly Value[]): Value {
+    const parts = each.map((x) => k.reshape(k.convert(x, "f32"), [dim(LAYERS, 1), ...x.type.dims]));
+    return k.concat(parts, 0);
+  }
+
+  function withRouting(): [Metric, Value][] {
+    const share = 1 / (layers * values.gradient_accumulation_steps);
+    const balance = k.mul(k.sum(stacked(sown.slice(0, layers)), [0]), k.constant(share, SCALAR));
+    const weight = values.load_balance_loss_weight;
+    const routing: [Metric, Value][] = [
+      ["load_balance_loss", balance],
+      ["tokens_per_expert", stacked(sown.slice(layers))],
+    ];
+    if (weight === 0) return [["loss", lmLoss], ...routing];
+    const loss = k.add(lmLoss, k.mul(balance, k.constant(weight, SCALAR)));
+    return [["loss", loss], ["lm_loss", lmLoss], ...routing];
   }
 
   return {
     params,
-    metrics: lbLoss ? ["loss", "lm_loss", "moe_lb_loss"] : ["loss"],
+    metrics: results.map(([name]) => name),
     module: {
       name: `${module.name}_loss`,
       roles: ["input", "input", "input", "input", ...weightsOfModel.map((): Role => "param")],
       body: {
         params: [tokens, positions, targets, weights, ...weightsOfModel],
         nodes: [...module.body.nodes, ...builder.nodes],
-        results,
+        results: results.map(([, result]) => result),
       },
     },
   };

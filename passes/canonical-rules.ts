@@ -1,6 +1,6 @@
 // The rewrites of canonicalize: right wherever they apply. Each says in a sentence what it does.
 import type { DType } from "../compiler/dtype.ts";
-import { dimAt, elements, range, sameType } from "../compiler/ir/shape.ts";
+import { dim, dimAt, elements, range, sameType } from "../compiler/ir/shape.ts";
 import type { Node, Value } from "../compiler/ir/types.ts";
 import type { K } from "../compiler/ops/k.ts";
 
@@ -191,29 +191,20 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    ops: ["reduce_sum"],
-    doc: "Over the axis of a concatenate: slices of one value come together, in order.",
+    ops: ["concatenate"],
+    doc: "Of slices one wide that several values give in turn: those values side by side.",
     apply(node, { k, from }) {
-      const whole = from("concatenate", operand(node));
-      const axis = whole?.attrs["axis"] as number;
-      if (!whole || !ints(node, "axes").includes(axis)) return undefined;
-      const places = whole.ins.map((x) => {
-        const part = from("slice", x);
-        return { x, source: part ? operand(part) : x, start: part ? (ints(part, "starts")[axis] ?? 0) : 0 };
-      });
-      const sources = new Map(
-        [...new Set(places.map(({ source }) => source))].map((source, i) => [source, i]),
+      const axis = node.attrs["axis"] as number;
+      const parts = takingTurns(
+        node.ins.map((x) => from("slice", x)),
+        axis,
       );
-      const at = (source: Value): number => sources.get(source) ?? 0;
-      const sorted = places.toSorted((a, b) => at(a.source) - at(b.source) || a.start - b.start);
-      if (sorted.every(({ x }, i) => x === whole.ins[i])) return undefined;
-      return k.sum(
-        k.concat(
-          sorted.map(({ x }) => x),
-          axis,
-        ),
-        ints(node, "axes"),
+      if (parts.every(({ turns }) => turns.length < 2)) return undefined;
+      const wholes = parts.map(({ start, turns }) =>
+        turns.length < 2 ? operand(node, start) : sideBySide(k, turns, axis),
       );
+      const [only] = wholes;
+      return ifSame(node, only && wholes.length === 1 ? only : k.concat(wholes, axis));
     },
   },
   {
@@ -254,6 +245,55 @@ function joined(k: K<Value>, slices: readonly Node[]): Value | undefined {
   const [first, last] = [slices[0], slices.at(-1)];
   if (!first || !last || first === last) return undefined;
   return k.one("slice", [operand(first)], { starts: ints(first, "starts"), limits: ints(last, "limits") });
+}
+
+/** From `start` on, slices one wide that some values give in turn, by value; or a single operand, without turns. */
+type Turns = { readonly start: number; readonly turns: readonly (readonly Node[])[] };
+
+/** Operands of a concatenate, those that are slices of some values in turn together. */
+function takingTurns(slices: readonly (Node | undefined)[], axis: number): readonly Turns[] {
+  const nextOfSame: number[] = [];
+  const seen = new Map<Value, number>();
+  slices.forEach((_, i) => {
+    const at = slices.length - 1 - i;
+    const slice = slices[at];
+    if (!slice) return;
+    nextOfSame[at] = seen.get(operand(slice)) ?? Number.NaN;
+    seen.set(operand(slice), at);
+  });
+  const parts: Turns[] = [];
+  for (let start = 0; start < slices.length; ) {
+    const count = (nextOfSame[start] ?? Number.NaN) - start;
+    let length = 0;
+    for (; count >= 2 && start + length < slices.length; length++) {
+      const slice = slices[start + length];
+      if (!slice || dimAt(resultType(slice), axis).size !== 1) break;
+      if (length >= count && !follows(slices[start + length - count], slice, axis)) break;
+    }
+    const run = slices
+      .slice(start, start + (length >= 2 * count ? length - (length % count) : 0))
+      .filter((slice) => slice !== undefined);
+    const turns = run.length > 0 ? range(count) : [];
+    parts.push({ start, turns: turns.map((turn) => run.filter((_, i) => i % count === turn)) });
+    start += Math.max(run.length, 1);
+  }
+  return parts;
+}
+
+/** Values cut along an axis as slices say, the first piece of each, then the second of each, and so on. */
+function sideBySide(k: K<Value>, turns: readonly (readonly Node[])[], axis: number): Value {
+  const sides = turns.map((slices) => {
+    const [first, last] = [slices[0], slices.at(-1)];
+    if (!first || !last) throw new Error("internal: a turn without slices");
+    const x = k.one("slice", [operand(first)], {
+      starts: ints(first, "starts"),
+      limits: ints(last, "limits"),
+    });
+    return k.reshape(x, x.type.dims.toSpliced(axis + 1, 0, dim("_", 1)));
+  });
+  const joint = k.concat(sides, axis + 1);
+  const [count, each] = [dimAt(joint.type, axis), dimAt(joint.type, axis + 1)];
+  return k.reshape(joint, joint.type.dims.toSpliced(axis, 2, dim(count.label, count.size * each.size)));
 }
 
 /** Whether a slice starts along the axis where another of the same value ends, and is like it elsewhere. */

@@ -3,6 +3,7 @@
 import type { Diagnostic } from "../diag.ts";
 import type { Values } from "./derived.ts";
 import type { KeyName } from "./keys.ts";
+import { capacityOf } from "./moe.ts";
 import { placeOf, type Settings } from "./settings.ts";
 import { showValue } from "./value.ts";
 
@@ -15,6 +16,9 @@ type Check = {
 
 const linear = (v: Values): boolean => v.layer_types.includes("linear_attention");
 const sparse = (v: Values): boolean => v.mlp_layer_types.includes("sparse");
+const dropping = (v: Values): boolean => sparse(v) && v.moe_strategy === "dropping";
+/** Devices that experts are split over. */
+const expertDevices = (v: Values): number => v.mesh_shape[v.mesh_axes.indexOf("expert")] ?? 1;
 const rotated = (v: Values): number => Math.trunc(v.head_dim * v.partial_rotary_factor);
 
 const checks: readonly Check[] = [
@@ -29,6 +33,57 @@ const checks: readonly Check[] = [
       v.num_experts_per_tok > v.num_experts &&
       `each token goes to ${v.num_experts_per_tok} experts, there are ${v.num_experts}`,
   },
+  {
+    about: ["capacity_factor", "sparse_matmul"],
+    wrong: (v) =>
+      sparse(v) &&
+      v.sparse_matmul &&
+      v.capacity_factor > 0 &&
+      `\`capacity_factor=${v.capacity_factor}\` drops tokens, \`sparse_matmul=true\` drops none: set sparse_matmul=false, or capacity_factor=-1`,
+  },
+  {
+    about: ["capacity_factor", "max_target_length"],
+    wrong: (v) =>
+      dropping(v) &&
+      capacityOf(v, v.max_target_length) < 1 &&
+      `\`capacity_factor=${v.capacity_factor}\` leaves every expert room for 0 of ${v.max_target_length} tokens`,
+  },
+  {
+    about: ["model_call_mode", "capacity_factor"],
+    wrong: (v) =>
+      dropping(v) &&
+      v.model_call_mode === "inference" &&
+      "with `model_call_mode=inference` MaxText weighs experts otherwise when it drops tokens; q3c weighs them as in training: leave model_call_mode out",
+  },
+  {
+    about: ["use_gmm_v2", "use_tokamax_gmm"],
+    wrong: (v) => v.use_gmm_v2 && !v.use_tokamax_gmm && "`use_gmm_v2` needs `use_tokamax_gmm=true`",
+  },
+  {
+    about: ["use_tokamax_gmm", "sparse_matmul"],
+    wrong: (v) =>
+      sparse(v) &&
+      v.use_tokamax_gmm &&
+      !v.sparse_matmul &&
+      "`use_tokamax_gmm` is a kernel of `sparse_matmul=true`, which is false",
+  },
+  {
+    about: ["num_moe_token_chunks", "use_ring_of_experts"],
+    wrong: (v) =>
+      v.num_moe_token_chunks > 1 &&
+      !v.use_ring_of_experts &&
+      "`num_moe_token_chunks` above 1 needs `use_ring_of_experts=true`",
+  },
+  ...(["use_ring_of_experts", "use_ragged_sort", "num_moe_emb_chunks"] as const).map(
+    (name): Check => ({
+      about: [name, "ici_expert_parallelism"],
+      wrong: (v) =>
+        Number(v[name]) > 0 &&
+        expertDevices(v) === 1 &&
+        !v.override_logical_axis_rules &&
+        `\`${name}=${v[name]}\` needs experts split over devices, and ici_expert_parallelism splits them over 1`,
+    }),
+  ),
   {
     about: ["base_num_query_heads", "base_num_kv_heads"],
     wrong: (v) =>

@@ -8,6 +8,9 @@ export type DTypeName = KeyValues["dtype"];
 /** Whether a layer's MLP is one dense MLP or a choice of experts. */
 export type MlpLayerType = "dense" | "sparse";
 
+/** How experts are computed: moe.ts says what each means. */
+export type MoeStrategy = "dropless" | "dropping" | "dense";
+
 /** Computed values that are not keys. */
 export type Derived = {
   readonly emb_dim: number;
@@ -17,6 +20,7 @@ export type Derived = {
   readonly moe_mlp_dim: number;
   readonly num_decoder_layers: number;
   readonly mlp_layer_types: readonly MlpLayerType[];
+  readonly moe_strategy: MoeStrategy;
   readonly num_target_devices: number;
   readonly devices_per_slice: number;
   readonly ici_parallelism: readonly number[];
@@ -48,6 +52,7 @@ export const derivedDocs: { readonly [K in keyof Derived]: string } = {
   moe_mlp_dim: "base_moe_mlp_dim, grown by its share of global_parameter_scale",
   num_decoder_layers: "base_num_decoder_layers, grown by its share of global_parameter_scale",
   mlp_layer_types: "dense or sparse for each layer, by num_experts, mlp_only_layers and decoder_sparse_step",
+  moe_strategy: "dropless, dropping or dense, by sparse_matmul and capacity_factor (`q3c explain moe`)",
   num_target_devices: "how many devices the graph is planned for: 1 unless compile_topology says otherwise",
   devices_per_slice: "num_target_devices by num_slices",
   ici_parallelism: "the ici_* sizes in the order of mesh_axes, -1 filled in",

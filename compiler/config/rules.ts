@@ -8,6 +8,7 @@ import type { AxisRule } from "./key.ts";
 import { tensorNames } from "./keys/remat.ts";
 import { isKey, type KeyName, keys } from "./keys.ts";
 import { devicesOfTopology, fillAxes } from "./mesh.ts";
+import { strategyOf } from "./moe.ts";
 import type { Resolver, Rules } from "./resolve.ts";
 import { placeOf, type Setting, type Settings } from "./settings.ts";
 
@@ -273,6 +274,8 @@ const derive: { readonly [K in keyof Derived]: (c: Context) => Derived[K] } = {
   moe_mlp_dim: (c) => (c.get("base_moe_mlp_dim") === -1 ? -1 : c.get("base_moe_mlp_dim") * scale(c, "head")),
   num_decoder_layers: decoderLayers,
   mlp_layer_types: mlpLayerTypes,
+  moe_strategy: (c) =>
+    strategyOf({ sparse_matmul: c.get("sparse_matmul"), capacity_factor: c.get("capacity_factor") }),
   num_target_devices: targetDevices,
   devices_per_slice: (c) => c.get("num_target_devices") / c.get("num_slices"),
   ici_parallelism: (c) => parallelism(c, "ici"),

@@ -1,4 +1,5 @@
-// Ops that read or write by index, sort, and count; and the grouped products that dropless MoE is made of.
+// Ops that read or write by index, sort, and count; and the grouped products that sparse MoE is made of.
+import { expertCapacity } from "../expert-capacity.ts";
 import { dim, dimAt, elements, formatDims, range, rankOf, tensor } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
 import type { NumberArray } from "./loops.ts";
@@ -152,7 +153,7 @@ const argsort: OpDef = {
 
 const bincount: OpDef<{ type: TensorType }> = {
   name: "bincount",
-  doc: "How often each index occurs.",
+  doc: "How often each index occurs; what is no index of the result is not counted.",
   attrs: { type: "type" },
   discrete: true,
   infer(ins, { type }) {
@@ -163,9 +164,59 @@ const bincount: OpDef<{ type: TensorType }> = {
   },
   run(tf, ins, { type }) {
     const counts = new Int32Array(elements(type));
-    for (const index of at(ins, 0).dataSync()) counts[index] = (counts[index] ?? 0) + 1;
+    for (const index of at(ins, 0).dataSync()) {
+      const count = counts[index];
+      if (count !== undefined) counts[index] = count + 1;
+    }
     return tf.tensor(counts, [counts.length], "int32");
   },
+};
+
+/** Each row's ids, in order, as long as an expert has room; then `experts`, which is no expert's id. */
+function admitRows(
+  ids: NumberArray,
+  out: NumberArray,
+  {
+    width,
+    experts,
+    capacity,
+  }: { readonly width: number; readonly experts: number; readonly capacity: number },
+): void {
+  const taken = new Int32Array(experts);
+  for (let i = 0; i < ids.length; i++) {
+    if (i % width === 0) taken.fill(0);
+    const id = ids[i] as number;
+    const before = taken[id];
+    if (before === undefined || before >= capacity) out[i] = experts;
+    else {
+      out[i] = id;
+      taken[id] = before + 1;
+    }
+  }
+}
+
+const limitToCapacity: OpDef<{ experts: number; capacity_factor: number }> = {
+  name: "limit_to_capacity",
+  doc: "Each row's expert ids in order of priority, with the number of experts in place of those that come after their expert is full: int(max(ceil(row / experts) * capacity_factor, capacity_factor)) ids (MaxText moe.py).",
+  attrs: { experts: "int", capacity_factor: "float" },
+  discrete: true,
+  infer(ins, { experts, capacity_factor }) {
+    expectArity("limit_to_capacity", ins, 1);
+    const x = at(ins, 0);
+    expectIndices("limit_to_capacity", x);
+    if (rankOf(x) < 1) broken("limit_to_capacity", "the operand has no last axis");
+    if (experts < 1) broken("limit_to_capacity", `experts=${experts}, expected at least 1`);
+    if (!(capacity_factor > 0))
+      broken("limit_to_capacity", `capacity_factor=${capacity_factor}, expected above 0`);
+    return [x];
+  },
+  run(_tf, ins, { experts, capacity_factor }, { onHost, outs }) {
+    const type = at(outs, 0);
+    const width = dimAt(type, rankOf(type) - 1).size;
+    const capacity = expertCapacity(width, experts, capacity_factor);
+    return onHost(ins, outs, (xs, ys) => admitRows(at(xs, 0), at(ys, 0), { width, experts, capacity }));
+  },
+  flops: () => 0,
 };
 
 type Rows = { readonly group: number; readonly start: number; readonly count: number };
@@ -268,6 +319,7 @@ export const indexingOps: readonly OpDef[] = [
   topK,
   argsort,
   bincount,
+  limitToCapacity,
   raggedDot,
   raggedOuter,
 ];

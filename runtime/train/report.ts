@@ -10,6 +10,8 @@ export type RunFacts = {
   readonly run_name: string;
   readonly parameters: number;
   readonly weights: string;
+  /** How experts are computed, or null for a model without any. */
+  readonly experts: string | null;
   readonly data: string;
   readonly engine: string;
   readonly steps: number;
@@ -29,6 +31,7 @@ export const factLines = (facts: RunFacts): readonly string[] => [
   `run: ${facts.run_name}`,
   `number parameters: ${(facts.parameters / 1e9).toFixed(3)} billion (${facts.parameters.toLocaleString("en-US")})`,
   `weights: ${facts.weights}`,
+  ...(facts.experts === null ? [] : [`experts: ${facts.experts}`]),
   `data: ${facts.data}`,
   `engine: ${facts.engine}`,
   `output: ${facts.output ?? "none (enable_checkpointing=false)"}`,
@@ -38,7 +41,7 @@ export const factLines = (facts: RunFacts): readonly string[] => [
 /** MaxText's scalars under MaxText's names; `tflops` is a whole step's work. */
 export function scalarsOf(report: StepReport, seconds: number, tokens: number, tflops: number): Scalars {
   const { metrics, loss, gradNorm, learningRate, totalWeights } = report;
-  const lm = metrics.lm_loss ?? loss;
+  const lm = metrics.lm_loss?.[0] ?? loss;
   return {
     "perf/step_time_seconds": seconds,
     "perf/per_device_tflops_per_sec": tflops / seconds,
@@ -47,13 +50,12 @@ export function scalarsOf(report: StepReport, seconds: number, tokens: number, t
     "learning/loss": loss,
     "learning/lm_loss": lm,
     "learning/perplexity": Math.exp(lm),
-    ...(metrics.moe_lb_loss === undefined ? {} : { "learning/moe_lb_loss": metrics.moe_lb_loss }),
     "learning/grad_norm": gradNorm,
     "learning/current_learning_rate": learningRate,
   };
 }
 
-/** MaxText's line per step (metric_logger.py). */
+/** MaxText's line per step (metric_logger.py), and what share of the experts' work was dropped, if any. */
 export function stepLine(step: number, scalars: Scalars): string {
   const parts: readonly (readonly [string, string, number])[] = [
     ["seconds", "perf/step_time_seconds", 3],
@@ -69,11 +71,16 @@ export function stepLine(step: number, scalars: Scalars): string {
     const scalar = scalars[name];
     return scalar === undefined ? [] : [`${label}: ${scalar.toFixed(digits)}`];
   });
+  const dropped = scalars["moe/dropped_share"] ?? 0;
+  if (dropped > 0) shown.push(`dropped: ${(100 * dropped).toFixed(2)}%`);
   return `completed step: ${step}, ${shown.join(", ")}`;
 }
 
 /** Writes one JSON object a step to the configuration's metrics_file; an existing file is refused. */
-export function metricsFile({ values }: Config, cwd: string): (scalars: Scalars) => void {
+export function metricsFile(
+  { values }: Config,
+  cwd: string,
+): (metrics: Readonly<Record<string, unknown>>) => void {
   if (values.metrics_file === "") return () => {};
   const path = resolve(cwd, values.metrics_file);
   const attempt = (work: () => void): void => {
@@ -88,6 +95,6 @@ export function metricsFile({ values }: Config, cwd: string): (scalars: Scalars)
     fs.mkdirSync(dirname(path), { recursive: true });
     fs.closeSync(fs.openSync(path, "wx"));
   });
-  return (scalars) =>
-    attempt(() => fs.appendFileSync(path, `${JSON.stringify({ ...scalars, run_name: values.run_name })}\n`));
+  return (metrics) =>
+    attempt(() => fs.appendFileSync(path, `${JSON.stringify({ ...metrics, run_name: values.run_name })}\n`));
 }

@@ -2,6 +2,7 @@
 import { join, resolve } from "node:path";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
+import { selectedExperts } from "../../compiler/config/moe.ts";
 import { requireLocal } from "../../compiler/config/remote.ts";
 import { fail } from "../../compiler/diag.ts";
 import { elements } from "../../compiler/ir/shape.ts";
@@ -15,12 +16,19 @@ import { continueGreedily, openForward } from "../forward.ts";
 import { startingDraft, startingWeights, weightsOrigin } from "../starting-weights.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
+import { type Routing, routingOf } from "./routing.ts";
 import { openTrainer, type StepReport } from "./trainer.ts";
 
 /** What a run tells while it works. */
 export type TrainEvent =
   | { readonly kind: "start"; readonly facts: RunFacts }
-  | { readonly kind: "step"; readonly step: number; readonly of: number; readonly scalars: Scalars }
+  | {
+      readonly kind: "step";
+      readonly step: number;
+      readonly of: number;
+      readonly scalars: Scalars;
+      readonly tables: Routing["tables"];
+    }
   | { readonly kind: "saved"; readonly directory: string }
   | { readonly kind: "sample"; readonly prompt: string; readonly text: string };
 
@@ -60,9 +68,9 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     on({ kind: "start", facts: factsOf(config, engine, params, dataset, directory, tflops) });
     const metrics = metricsFile(config, cwd);
     await options.breathe();
-    const { weights, last } = await runSteps(config, engine, dataset, tflops, options, (step, scalars) => {
-      metrics({ step, ...scalars });
-      on({ kind: "step", step, of: values.steps, scalars });
+    const { weights, last } = await runSteps(config, engine, dataset, tflops, options, (step, measured) => {
+      metrics({ step, ...measured.scalars, ...measured.tables });
+      on({ kind: "step", step, of: values.steps, ...measured });
     });
     if (directory) {
       saveHuggingFace(
@@ -96,6 +104,7 @@ function factsOf(
     run_name: config.values.run_name,
     parameters: countOf(params),
     weights: weightsOrigin(config),
+    experts: selectedExperts(config.values, config.values.max_target_length) ?? null,
     data: dataset.description,
     engine: engine.name,
     steps: config.values.steps,
@@ -111,7 +120,7 @@ async function runSteps(
   dataset: Dataset,
   tflops: number,
   { breathe }: TrainOptions,
-  after: (step: number, scalars: Scalars) => void,
+  after: (step: number, measured: Routing) => void,
 ): Promise<{ weights: Weights; last: StepReport | undefined }> {
   const { values } = config;
   const tokens = tokensPerStep(config);
@@ -120,7 +129,9 @@ async function runSteps(
   for (let step = 0; step < values.steps; step++) {
     const started = performance.now();
     last = trainer.step(take(dataset, values.gradient_accumulation_steps, step));
-    after(step, scalarsOf(last, (performance.now() - started) / 1000, tokens, tflops));
+    const general = scalarsOf(last, (performance.now() - started) / 1000, tokens, tflops);
+    const { scalars, tables } = routingOf(last, config);
+    after(step, { scalars: { ...general, ...scalars }, tables });
     refuseBadLoss(last.loss, step, config);
     await breathe();
   }

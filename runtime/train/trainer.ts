@@ -13,7 +13,8 @@ import { learningRate } from "./schedule.ts";
 
 /** What one step reports. */
 export type StepReport = {
-  readonly metrics: Readonly<Partial<Record<Metric, number>>>;
+  /** What the program's metrics add up to over micro batches, row-major. */
+  readonly metrics: Readonly<Partial<Record<Metric, readonly number[]>>>;
   readonly loss: number;
   readonly gradNorm: number;
   readonly learningRate: number;
@@ -100,7 +101,7 @@ export function openTrainer(
   /** Metrics summed over micro batches, and the summed gradients. */
   const differentiateOn = (batches: readonly Batch[]) => {
     const totalWeights = batches.reduce((n, batch) => n + batch.weights.reduce((sum, w) => sum + w, 0), 0);
-    const sums = metrics.map(() => 0);
+    const sums: number[][] = metrics.map(() => []);
     let grads: Buffer[] | undefined;
     for (const batch of batches) {
       const scaled = batch.weights.map((w) => w / (totalWeights + EPS));
@@ -112,11 +113,11 @@ export function openTrainer(
       ];
       const results = gradientStep.run([...inputs, ...weights]);
       release(inputs);
-      const scalars = results.slice(0, metrics.length);
-      scalars.forEach((buffer, i) => {
-        sums[i] = (sums[i] ?? 0) + scalarOf(buffer);
+      const measured = results.slice(0, metrics.length);
+      measured.forEach((buffer, i) => {
+        sums[i] = Array.from(engine.download(buffer), (x, j) => x + (sums[i]?.[j] ?? 0));
       });
-      release(scalars);
+      release(measured);
       const fresh = results.slice(metrics.length);
       const summed: Buffer[] = grads ? sumStep.run([...grads, ...fresh]) : fresh;
       if (grads) release([...grads, ...fresh]);
@@ -153,8 +154,14 @@ export function openTrainer(
       const pick = (offset: number): Buffer[] => fresh.filter((_, i) => i % 3 === offset);
       [weights, mu, nu] = [pick(0), pick(1), pick(2)];
       step = count;
-      const report = Object.fromEntries(metrics.map((name, i) => [name, sums[i] ?? Number.NaN]));
-      return { metrics: report, loss: sums[0] ?? Number.NaN, gradNorm, learningRate: rate, totalWeights };
+      const report = Object.fromEntries(metrics.map((name, i) => [name, sums[i]]));
+      return {
+        metrics: report,
+        loss: sums[0]?.[0] ?? Number.NaN,
+        gradNorm,
+        learningRate: rate,
+        totalWeights,
+      };
     },
     gradients(batches) {
       const { grads } = differentiateOn(batches);

@@ -26,6 +26,9 @@ test("words are explained", async () => {
     ["reduce_max"],
     ["scan-layers"],
     ["remat"],
+    ["moe", "base", "model_name=qwen3-next-tiny", "sparse_matmul=false", "capacity_factor=1.25"],
+    ["sparse_matmul", ...qwen, "use_tokamax_gmm=true"],
+    ["capacity_factor", "base", "model_name=qwen3-0.6b"],
   ];
   const texts: string[] = [];
   for (const word of words) texts.push(`$ q3c explain ${word.join(" ")}\n${await explained(...word)}`);
@@ -33,10 +36,16 @@ test("words are explained", async () => {
 });
 
 test("every word in the list has an explanation", async () => {
-  const { keys, computed, ops, passes } = JSON.parse(await explained("--json"));
-  expect([keys, computed, ops, passes]).toEqual([keyNames, derivedNames, opNames, passNames]);
+  const { keys, computed, topics, ops, passes } = JSON.parse(await explained("--json"));
+  expect([keys, computed, topics, ops, passes]).toEqual([
+    keyNames,
+    derivedNames,
+    ["moe"],
+    opNames,
+    passNames,
+  ]);
   const listed = await explained();
-  for (const word of [...keys, ...computed, ...ops, ...passes]) {
+  for (const word of [...keys, ...computed, ...topics, ...ops, ...passes]) {
     expect(listed).toMatch(new RegExp(`(^|\\s)${word}(\\s|$)`));
     expect(await explained(word)).toMatch(new RegExp(`^${word}: .*\n.+`));
   }
@@ -71,7 +80,7 @@ test("unknown words and values that cannot be are exit 2", async () => {
   expect(await q3c(["explain", "base_embd_dim"])).toMatchObject({
     code: 2,
     out: "",
-    err: "unknown-word: `base_embd_dim` is no configuration key, computed value, op or pass\nhelp: did you mean `base_emb_dim`?",
+    err: "unknown-word: `base_embd_dim` is no configuration key, computed value, topic, op or pass\nhelp: did you mean `base_emb_dim`?",
   });
   expect((await q3c(["explain", "qqqqqqqqqqqqqqqqqq"])).err).toMatch(/help: `q3c explain` lists all words$/);
   expect(await q3c(["explain", "scan", "steps=5"])).toMatchObject({

@@ -55,6 +55,7 @@ const through: Readonly<Record<string, ValueName>> = {
   base_num_decoder_layers: "num_decoder_layers",
   mlp_only_layers: "mlp_layer_types",
   decoder_sparse_step: "mlp_layer_types",
+  sparse_matmul: "moe_strategy",
   per_device_batch_size: "micro_batch_size_to_train_on",
   // The devices that are planned for, each with its rows.
   compile_topology: "micro_batch_size_to_train_on",

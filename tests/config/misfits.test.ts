@@ -21,6 +21,69 @@ const cases: readonly ErrorCase[] = [
     ],
   },
   {
+    claim: "a capacity where nothing is dropped",
+    args: [...tiny, "capacity_factor=1.25"],
+    says: [
+      "command line:1:17: misfit: `capacity_factor=1.25` drops tokens, `sparse_matmul=true` drops none: set sparse_matmul=false, or capacity_factor=-1",
+      "  capacity_factor=1.25",
+      "                  ^^^^",
+    ],
+  },
+  {
+    claim: "a capacity without room for one token",
+    args: [...tiny, "sparse_matmul=false", "capacity_factor=0.1", "max_target_length=6"],
+    says: [
+      "command line:1:17: misfit: `capacity_factor=0.1` leaves every expert room for 0 of 6 tokens",
+      "  capacity_factor=0.1",
+      "                  ^^^",
+    ],
+  },
+  {
+    claim: "MaxText's other weights of dropping inference",
+    args: [...tiny, "sparse_matmul=false", "capacity_factor=1", "model_call_mode=inference"],
+    says: [
+      "command line:1:17: misfit: with `model_call_mode=inference` MaxText weighs experts otherwise when it drops tokens; q3c weighs them as in training: leave model_call_mode out",
+      "  model_call_mode=inference",
+      "                  ^^^^^^^^^",
+    ],
+  },
+  {
+    claim: "a kernel's second version without its first",
+    args: [...tiny, "use_gmm_v2=true"],
+    says: [
+      "command line:1:12: misfit: `use_gmm_v2` needs `use_tokamax_gmm=true`",
+      "  use_gmm_v2=true",
+      "             ^^^^",
+    ],
+  },
+  {
+    claim: "a kernel of grouped products without them",
+    args: [...tiny, "sparse_matmul=false", "use_tokamax_gmm=true"],
+    says: [
+      "command line:1:17: misfit: `use_tokamax_gmm` is a kernel of `sparse_matmul=true`, which is false",
+      "  use_tokamax_gmm=true",
+      "                  ^^^^",
+    ],
+  },
+  {
+    claim: "chunks of a ring that is none",
+    args: [...tiny, "num_moe_token_chunks=2"],
+    says: [
+      "command line:1:22: misfit: `num_moe_token_chunks` above 1 needs `use_ring_of_experts=true`",
+      "  num_moe_token_chunks=2",
+      "                       ^",
+    ],
+  },
+  {
+    claim: "a ring of experts on one device",
+    args: [...tiny, "use_ring_of_experts=true"],
+    says: [
+      "command line:1:21: misfit: `use_ring_of_experts=true` needs experts split over devices, and ici_expert_parallelism splits them over 1",
+      "  use_ring_of_experts=true",
+      "                      ^^^^",
+    ],
+  },
+  {
     claim: "a conflict of the environment with the model",
     args: tiny,
     env: { M_HEAD_DIM: "64" },

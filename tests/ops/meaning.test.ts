@@ -367,6 +367,25 @@ test("bincount counts, zero for what never comes", () => {
   expect([...runModule(engine, module, [Int32Array.from([3, 0, 3, 3, 0])])[0]!]).toEqual([2, 0, 0, 3]);
 });
 
+test("bincount leaves out what is no index", () => {
+  const module = moduleOf("input %x: i32[n=5]", "%y = bincount(%x) : i32[e=2]", "%y");
+  expect([...runModule(engine, module, [Int32Array.from([2, 0, -1, 1, 1])])[0]!]).toEqual([1, 2]);
+});
+
+test("limit_to_capacity admits a row's ids in order until an expert is full", () => {
+  const module = moduleOf(
+    "input %x: i32[b=2, n=10]",
+    "%y = limit_to_capacity(%x) {experts=4, capacity_factor=0.7} : i32[b=2, n=10]",
+    "%y",
+  );
+  // ceil(10 / 4) * 0.7 = 2.1: two each, counted anew in each row.
+  const ids = [0, 1, 0, 2, 1, 0, 0, 1, 2, 3, 3, 3, 3, 0, 0, 0, 2, 1, 3, 1];
+  expect([...runModule(engine, module, [Int32Array.from(ids)])[0]!]).toEqual([
+    ...[0, 1, 0, 2, 1, 4, 4, 4, 2, 3],
+    ...[3, 3, 4, 0, 0, 4, 2, 1, 4, 1],
+  ]);
+});
+
 describe("cross_entropy", () => {
   const build = (rows: number, classes: number, z: number) =>
     moduleOf(

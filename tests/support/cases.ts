@@ -368,6 +368,20 @@ const rows: readonly Row[] = [
   ["%x: f32[n=4]", `%v, %i = top_k(%x) {k=4, label="n"} : f32[n=4], i32[n=4]`, { x: apart }],
   ["%x: i32[n=9]", "%y = argsort(%x) : i32[n=9]", { x: within(0, 3) }],
   ["%x: i32[n=9]", "%y = bincount(%x) : i32[e=5]", { x: within(0, 4) }],
+  ["%x: i32[n=9]", "%y = bincount(%x) : i32[e=3]", { x: within(-2, 4) }, "strangers among them"],
+  ...(
+    [
+      ["b=3, n=7", 4, 0.6],
+      ["n=5", 1, 1],
+      ["a=2, b=1, n=1", 3, 0.5],
+    ] as const
+  ).map(
+    ([dims, experts, factor]): Row => [
+      `%x: i32[${dims}]`,
+      `%y = limit_to_capacity(%x) {experts=${experts}, capacity_factor=${factor}} : i32[${dims}]`,
+      { x: within(0, experts - 1) },
+    ],
+  ),
   [
     "%a: f32[m=7, k=3], %b: f32[e=4, k=3, n=2], %s: i32[e=4]",
     "%y = ragged_dot(%a, %b, %s) : f32[m=7, n=2]",

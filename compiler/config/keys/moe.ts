@@ -35,11 +35,11 @@ export const experts = {
   shared_expert_mlp_dim: key(size, -1, "Inner size of the shared expert; -1 means moe_mlp_dim. (q3c only)"),
   norm_topk_prob: key(bool, false, "Scales the chosen experts' weights to sum to 1."),
   load_balance_loss_weight: key(nonNegative, 0.0, "Weight of the loss that evens out the experts' load."),
-  sparse_matmul: key(bool, true, "Computes only the chosen experts, dropping nothing."),
-  capacity_factor: limited("q3c drops no tokens")(
+  sparse_matmul: key(bool, true, "Computes only the chosen experts, and drops nothing."),
+  capacity_factor: key(
     float,
     -1.0,
-    "Above 0, each expert takes a bounded number of tokens and drops the rest.",
+    "Above 0 and with sparse_matmul=false, how many times its even share of a sequence an expert takes; it drops the rest.",
   ),
   ragged_buffer_factor: limited("q3c drops no tokens between devices")(
     float,
