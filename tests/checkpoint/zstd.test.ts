@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
+import { Q3Error } from "../../compiler/diag.ts";
 import { crc32c } from "../../runtime/checkpoint/crc32c.ts";
 import { decodeZstd } from "../../runtime/checkpoint/zstd.ts";
 import { failure } from "./support.ts";
@@ -45,6 +46,30 @@ test("more than the limit is refused, whether or not the header says it", () => 
 
 test("no input at all is no frame", () => {
   expect(failure(() => decodeZstd(new Uint8Array(), 10, "x")).code).toBe("zstd-damaged");
+});
+
+test("damage gives one of our errors, or as many bytes as allowed, soon", () => {
+  const damage = fc.record({
+    pick: fc.nat(frames.length - 1),
+    at: fc.nat(),
+    value: fc.nat(255),
+    cut: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(damage, ({ pick, at, value, cut }) => {
+      const { bytes, length } = frames[pick]!;
+      const place = at % bytes.length;
+      const damaged = bytes.slice(0, cut ? place : bytes.length);
+      if (!cut) damaged[place] = value;
+      try {
+        expect(decodeZstd(damaged, length, "a place").length).toBeLessThanOrEqual(length);
+      } catch (error) {
+        if (!(error instanceof Q3Error)) throw error;
+        expect(error.message).toContain("a place");
+      }
+    }),
+    { numRuns: 300 },
+  );
 });
 
 // RFC 3720, B.4, and the check value that catalogues of checksums list.
