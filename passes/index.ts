@@ -1,5 +1,6 @@
 // The passes, and the pipelines they make up.
 import { differentiate } from "../compiler/autodiff/differentiate.ts";
+import { fail } from "../compiler/diag.ts";
 import type { RematPolicy } from "../compiler/remat-policies.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { commonSubexpressions } from "./common-subexpressions.ts";
@@ -32,10 +33,12 @@ export const passes: readonly Pass[] = [
 
 /** The pass of a text: a name, as pipelines number it (`dead-code.2`) or not, for remat with its policy: `remat(minimal)`. */
 export function readPass(text: string): Pass {
-  const [, name = text, policy] = /^([a-z-]+)(?:\.\d+)?(?:\((.*)\))?$/.exec(text.trim()) ?? [];
-  if (name === "remat" && policy !== undefined) return remat(readPolicy(policy));
-  const found = policy === undefined ? passes.find((pass) => pass.name === name) : undefined;
-  return found ?? unknownPass(text, passes);
+  const [, name = text.trim(), policy] = /^([a-z-]+)(?:\.\d+)?(?:\((.*)\))?$/.exec(text.trim()) ?? [];
+  const found = passes.find((pass) => pass.name === name) ?? unknownPass(name, passes);
+  if (policy === undefined) return found;
+  if (name === "remat") return remat(readPolicy(policy));
+  const message = `the pass ${name} takes nothing in parentheses; remat takes a policy: remat(minimal)`;
+  return fail({ code: "pass-policy", message }, 2);
 }
 
 export type PipelineChoices = {

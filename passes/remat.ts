@@ -9,21 +9,29 @@ import type { Pass } from "./pass.ts";
 
 const places = ["device", "offload", "remat"];
 
-function unknown(code: string, what: string, name: string, known: readonly string[]): never {
-  const message = `there is no ${what} ${name}; there are ${known.join(", ")}`;
+/** Refuses a word that is none of the known ones, or missing. */
+function unknown(
+  { code, what }: { readonly code: string; readonly what: string },
+  name: string,
+  known: readonly string[],
+): never {
+  const problem = name === "" ? `a ${what} is missing` : `there is no ${what} ${name}`;
+  const message = `${problem}; there are ${known.join(", ")}`;
   return fail({ code, message, help: didYouMean(name, known) }, 2);
 }
+
+const noPolicy = { code: "unknown-policy", what: "remat policy" };
+const noTensor = { code: "unknown-tensor", what: "tensor" };
+const noPlace = { code: "unknown-place", what: "place" };
 
 /** Reads `minimal`, or `custom, query_proj=device, gdn_out=offload`. */
 export function readPolicy(text: string): RematPolicy {
   const [first = "", ...rest] = text.split(",").map((part) => part.trim());
-  const name =
-    policyNames.find((each) => each === first) ??
-    unknown("unknown-policy", "remat policy", first, policyNames);
+  const name = policyNames.find((each) => each === first) ?? unknown(noPolicy, first, policyNames);
   const given = rest.map((part) => {
     const [tensor = "", place = ""] = part.split("=");
-    if (!tensorNames.includes(tensor)) unknown("unknown-tensor", "tensor", tensor, tensorNames);
-    if (!places.includes(place)) unknown("unknown-place", "place", place, places);
+    if (!tensorNames.includes(tensor)) unknown(noTensor, tensor, tensorNames);
+    if (!places.includes(place)) unknown(noPlace, place, places);
     return { tensor, place };
   });
   if (given.length > 0 && name !== "custom")

@@ -133,27 +133,6 @@ test("a configuration's policy is that of its keys", () => {
 });
 
 test.each([
-  [
-    "minimul",
-    "unknown-policy: there is no remat policy minimul; there are full, none, minimal,",
-    "did you mean `minimal`?",
-  ],
-  [
-    "custom, query=device",
-    "unknown-tensor: there is no tensor query; there are decoder_layer_input, context,",
-    "",
-  ],
-  ["custom, gdn_outt=device", "unknown-tensor: there is no tensor gdn_outt;", "did you mean `gdn_out`?"],
-  ["custom, context=host", "unknown-place: there is no place host; there are device, offload, remat", ""],
-  ["minimal, context=device", "policy-tensors: the remat policy minimal says itself what it keeps", ""],
-])("%s is an error", (text, message, help) => {
-  const problem = problemOf(() => readPolicy(text))!;
-  expect(problem.message).toContain(message);
-  expect(problem.message).toContain(help);
-  expect(problem.exitCode).toBe(2);
-});
-
-test.each([
   ["remat_policy=minimul", "minimal_with_context"],
   ["qdn_out=device", "did you mean `gdn_out`?"],
 ])("%s is an error of the configuration", (override, shown) => {

@@ -14,7 +14,7 @@ export function errorGoldens(
   const files = readdirSync(folder).sort();
   const codes = files.map(
     (file) =>
-      /^\S+:\d+:\d+: ([\w-]+): /m.exec(
+      /^(?:\S+:\d+:\d+: )?([\w-]+): /.exec(
         readFileSync(join(folder, file), "utf8").split(DIVIDER)[1] ?? "",
       )?.[1] ?? "",
   );
@@ -27,4 +27,17 @@ export function errorGoldens(
     else expect(found).toBe(wanted);
   });
   return codes;
+}
+
+/** The codes of diagnostics that the sources in folders of the project write down. */
+export function codesIn(...folders: readonly string[]): Set<string> {
+  const files = folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => join(folder, file)),
+  );
+  const texts = files.map((file) => readFileSync(file, "utf8"));
+  return new Set(
+    texts.flatMap((text) => [...text.matchAll(/\bcode: "([\w-]+)"/g)].map(([, code = ""]) => code)),
+  );
 }
