@@ -28,7 +28,7 @@ function placed(run: Omit<Run, "from" | "to">, segments: readonly Segment[]): Ru
 const LONGEST = 64;
 
 /**
- * The repetition that covers most segments, the shorter cycle and the earlier place if two cover the same; then likewise
+ * The repetition that covers most nodes, the shorter cycle and the earlier place if two cover the same; then likewise
  * what is before it and what is after it. So no two parts of what is left repeat, nor do the runs among each other: the
  * repetition that they would be parts of covers more. `settle` may move a run right within its slack.
  */
@@ -55,18 +55,19 @@ export function runsOf(
     segments.slice(start, end).some((each) => each.readsParameters);
 
   function bestIn(low: number, high: number): Run | undefined {
-    let best: Omit<Run, "from" | "to"> | undefined;
+    let best: Run | undefined;
     lasting.slice(0, (high - low) >> 1).forEach((same, i) => {
       const cycle = i + 1;
       for (let start = low; start + 2 * cycle <= high; start++) {
         const span = Math.min((same[start] ?? 0) + cycle, high - start);
         const count = Math.floor(span / cycle);
-        const isLonger = count > 1 && (!best || count * cycle > best.count * best.cycle);
-        if (isLonger && readsParameters(start, start + cycle))
-          best = { start, cycle, count, slack: span - count * cycle };
+        if (count === 1) continue;
+        const run = placed({ start, cycle, count, slack: span - count * cycle }, segments);
+        const isLonger = !best || run.to - run.from > best.to - best.from;
+        if (isLonger && readsParameters(start, start + cycle)) best = run;
       }
     });
-    return best && placed(best, segments);
+    return best;
   }
 
   function runsIn(low: number, high: number): Run[] {

@@ -84,7 +84,21 @@ describe("on random layers", () => {
           printModule(moduleOfLayers(stack)),
         );
       }),
-      { numRuns: 100 },
+      {
+        numRuns: 100,
+        examples: [
+          [{ before: ["gated"], cycle: ["deep", "mixed"], rounds: 3, after: [], areSownResults: false }],
+          [
+            {
+              before: ["deep", "deep"],
+              cycle: ["deep", "looping"],
+              rounds: 2,
+              after: [],
+              areSownResults: false,
+            },
+          ],
+        ],
+      },
     );
   });
 
