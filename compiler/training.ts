@@ -85,22 +85,14 @@ export function lossProgram(config: Config): GradientProgram {
 export const rematPolicyOf = ({ values }: Config): RematPolicy =>
   policyNamed(values.remat_policy, { save: values.tensors_on_device, offload: values.tensors_to_offload });
 
-/** Passes to run on the loss before it is differentiated, and on what comes of that. */
-export type TrainingPasses = {
-  readonly forward: (module: Module) => Module;
-  readonly joint: (module: Module) => Module;
-};
-
-/** The least there must be: layers under the remat policy. */
-const onlyRemat = (config: Config): TrainingPasses => ({
-  forward: (module) => ({ ...module, body: wrapLayers(module.body, rematPolicyOf(config)) }),
-  joint: (module) => module,
-});
-
-/** The loss program with the gradient of every parameter after its metrics. */
-export function gradientProgram(config: Config, passes: TrainingPasses = onlyRemat(config)): GradientProgram {
+/**
+ * The loss program, its layers under the remat policy, with the gradient of every parameter after its metrics. Whatever
+ * scan_layers says it has layer after layer: the reference engine takes no longer for that, and checkpoints name layers.
+ */
+export function gradientProgram(config: Config): GradientProgram {
   const loss = lossProgram(config);
-  return { ...loss, module: passes.joint(differentiate(passes.forward(loss.module))) };
+  const body = wrapLayers(loss.module.body, rematPolicyOf(config));
+  return { ...loss, module: differentiate({ ...loss.module, body }) };
 }
 
 const matches = (patterns: readonly string[], path: string): boolean =>

@@ -57,7 +57,11 @@ export const model = {
     false,
     "Embeds tokens by a one-hot product.",
   ),
-  scan_layers: key(bool, true, "Stacks the layers and scans over them, in the graph and in checkpoints."),
+  scan_layers: key(
+    bool,
+    true,
+    "Scans over stacked layers, in `q3c compile` and in Orbax checkpoints; training runs layer by layer.",
+  ),
   param_scan_axis: later("it is for Orbax checkpoints, which q3c neither reads nor writes")(
     natural,
     1,
