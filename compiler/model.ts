@@ -92,19 +92,34 @@ export type DecodeOptions = {
   /** The most tokens a row can have. */
   readonly length?: number;
   readonly taps?: readonly string[];
+  /** Whether tokens are worked on as if they came one by one: the same numbers then, to the bit. */
+  readonly isStepwise?: boolean;
 };
+
+function resumed(
+  config: Config,
+  { batch, seq, length, taps = [], isStepwise = false }: DecodeOptions,
+): ForwardOptions {
+  return {
+    sizes: { batch, seq, kv_seq: length ?? config.values.max_target_length },
+    taps,
+    isResumed: true,
+    // Chunks of the delta rule are the one place where a token is summed up in another order among others.
+    values: isStepwise ? { gated_delta_rule: "recurrent" } : {},
+  };
+}
 
 /**
  * The program that goes on from earlier tokens. Inputs tokens and positions [batch, seq], lengths [batch] (how many
  * tokens count in each row; what is after them touches no state), then parameters, then states → logits
  * [batch, seq, vocab] in f32, then taps, then the states' successors. States start as zeros.
  */
-export const decodeModel = (config: Config, { batch, seq, length, taps = [] }: DecodeOptions): Elaborated =>
-  forwardModel(config, {
-    sizes: { batch, seq, kv_seq: length ?? config.values.max_target_length },
-    taps,
-    isResumed: true,
-  });
+export const decodeModel = (config: Config, options: DecodeOptions): Elaborated =>
+  forwardModel(config, resumed(config, options));
+
+/** The same of the draft, which takes hidden states [batch, seq, embed] after the positions. */
+export const decodeDraft = (config: Config, options: DecodeOptions): Elaborated | undefined =>
+  draftModel(config, resumed(config, options));
 
 export type ModuleStats = {
   readonly parameters: number;

@@ -5,7 +5,8 @@ import { invariant } from "../compiler/diag.ts";
 import { dimAt } from "../compiler/ir/shape.ts";
 import { draftModel, forwardModel } from "../compiler/model.ts";
 import type { Weights } from "./checkpoint/hugging-face.ts";
-import type { Buffer, Engine } from "./engines/engine.ts";
+import type { Engine } from "./engines/engine.ts";
+import { openResident } from "./resident.ts";
 
 /** Logits of every position, row-major [length, vocab]. */
 export type Logits = { readonly logits: Float32Array; readonly vocab: number };
@@ -30,14 +31,7 @@ export function openForward(
   weights: Weights,
   taps: readonly string[] = [],
 ): Forward {
-  const buffers = new Map<string, Buffer>();
-  const uploaded = ({ path, value }: Elaborated["params"][number]): Buffer => {
-    const data = weights.get(path);
-    invariant(data, `no weights for ${path}`);
-    const buffer = buffers.get(path) ?? engine.upload(value.type, data);
-    buffers.set(path, buffer);
-    return buffer;
-  };
+  const resident = openResident(engine, weights);
 
   /** A program that is compiled for each length it meets. */
   function programOf(elaborate: (length: number) => Elaborated): (length: number, inputs: Inputs) => Results {
@@ -45,7 +39,7 @@ export function openForward(
     const compile = (length: number) => {
       const { module, params } = elaborate(length);
       const executable = engine.compile(module);
-      const held = params.map(uploaded);
+      const held = resident.of(params);
       return (inputs: Inputs): Results => {
         const given = inputs.map((data, i) => {
           const input = module.body.params[i];
@@ -92,9 +86,7 @@ export function openForward(
         hidden.subarray(0, count * size),
       ]);
     },
-    release() {
-      for (const buffer of buffers.values()) engine.release(buffer);
-    },
+    release: resident.release,
   };
 }
 

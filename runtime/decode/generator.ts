@@ -1,10 +1,13 @@
 // Sequences that go on from the tokens they have seen, row by row, any number of tokens at a time.
+import type { Elaborated } from "../../compiler/arch/context.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail, invariant } from "../../compiler/diag.ts";
 import { range } from "../../compiler/ir/shape.ts";
+import { type DecodeOptions, decodeModel } from "../../compiler/model.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
 import type { Buffer, Engine } from "../engines/engine.ts";
-import { type Chunk, openPrograms, type Values } from "./programs.ts";
+import { openResident, type Resident } from "../resident.ts";
+import { type Chunk, openPrograms, type RunOptions, type Values } from "./programs.ts";
 
 export type GeneratorOptions = {
   /** The most tokens a row can have: room for them is taken at the start. max_target_length unless told. */
@@ -29,6 +32,13 @@ export type FeedOptions = {
    * that went on from them before are no longer there.
    */
   readonly isKept?: boolean;
+  /**
+   * Gives what feeding the tokens one by one gives, to the bit. That takes a time of its own for each of them; without
+   * it, many are worked on at once and rounding differs.
+   */
+  readonly isStepwise?: boolean;
+  /** By row [tokens fed, width], for a draft: what the model's `normed` was one token earlier. */
+  readonly hidden?: readonly Float32Array[];
 };
 
 /** What came of feeding; by row [tokens fed, width], or [width] of the last token, and nothing for a row fed nothing. */
@@ -43,6 +53,8 @@ export type Generator = {
   readonly vocab: number;
   /** The most tokens a row can have. */
   readonly length: number;
+  /** The most tokens of a row that one run takes. */
+  readonly chunk: number;
   /** Rows without tokens. */
   start(rows: number): Sequences;
   /** Feeds each row its next tokens; rows may be fed different numbers of tokens, or none. */
@@ -57,17 +69,29 @@ export type Generator = {
 type Cell = { buffer: Buffer };
 type Held = Sequences & { readonly cells: readonly Cell[]; readonly family: Set<Held> };
 
-const CHUNK = 256;
-
 /** A generator over weights in the layout of the model's own parameters. */
 export function openGenerator(
   config: Config,
   engine: Engine,
   weights: Weights,
-  { length = config.values.max_target_length, chunk = CHUNK, taps = [] }: GeneratorOptions = {},
+  options: GeneratorOptions = {},
 ): Generator {
+  const resident = openResident(engine, weights);
+  return { ...generatorOver(config, engine, resident, decodeModel, options), release: resident.release };
+}
+
+/** A generator that runs what `elaborate` gives, over weights that are somebody else's to let go of. */
+export function generatorOver(
+  config: Config,
+  engine: Engine,
+  resident: Resident,
+  elaborate: (config: Config, options: DecodeOptions) => Elaborated,
+  { length = config.values.max_target_length, chunk = 256, taps = [] }: GeneratorOptions,
+): Omit<Generator, "release"> {
   const vocab = config.values.vocab_size;
-  const programs = openPrograms(config, engine, weights, length, taps);
+  const programs = openPrograms(engine, resident, (batch, seq, isStepwise) =>
+    elaborate(config, { batch, seq, length, taps, isStepwise }),
+  );
   const isShared = (held: Held, i: number): boolean =>
     programs.states(held.lengths.length)[i]?.isRewindable ?? false;
 
@@ -92,30 +116,30 @@ export function openGenerator(
   };
 
   /** One run, of at most `chunk` tokens of each row. */
-  const advance = (held: Held, rows: readonly (readonly number[])[], isKept: boolean) => {
-    const made = chunkOf(held.lengths, rows, chunk);
+  const advance = (held: Held, made: Chunk, options: RunOptions) => {
     dropOthers(held, made.counts);
     const given = held.cells.map(({ buffer }) => buffer);
-    const { values, states } = programs.run(made, given, isKept);
+    const { values, states } = programs.run(made, given, options);
     const cells = states.map((buffer, i): Cell => {
       const cell = held.cells[i];
       if (!cell || !isShared(held, i)) return { buffer };
       cell.buffer = buffer;
       return cell;
     });
-    if (!isKept) held.family.delete(held);
+    if (!options.isKept) held.family.delete(held);
     const next: Held = {
       lengths: held.lengths.map((n, row) => n + (made.counts[row] ?? 0)),
       cells,
       family: held.family,
     };
     next.family.add(next);
-    return { next, values, made };
+    return { next, values };
   };
 
   return {
     vocab,
     length,
+    chunk,
     start(rows) {
       const held: Held = {
         lengths: range(rows).map(() => 0),
@@ -125,14 +149,14 @@ export function openGenerator(
       held.family.add(held);
       return held;
     },
-    feed(sequences, rows, { isEach = false, isKept = false } = {}) {
+    feed(sequences, rows, { isEach = false, isKept = false, isStepwise = false, hidden } = {}) {
       let held = known(sequences);
       checkTokens(held.lengths, rows, vocab, length);
       const found: Float32Array[][][] = [];
       const runs = Math.max(1, Math.ceil(Math.max(...rows.map((row) => row.length)) / chunk));
       for (let run = 0; run < runs; run++) {
-        const part = rows.map((row) => row.slice(run * chunk, (run + 1) * chunk));
-        const { next, values, made } = advance(held, part, isKept && run === 0);
+        const made = chunkOf(held.lengths, rows, run * chunk, chunk, hidden);
+        const { next, values } = advance(held, made, { isKept: isKept && run === 0, isStepwise });
         values.forEach((each, i) => {
           const byRow = rowsOf(each, made, isEach);
           found[i] = byRow.map((own, row) => [
@@ -146,12 +170,21 @@ export function openGenerator(
       return { sequences: held, logits, taps: others };
     },
     drop: (sequences) => drop(known(sequences)),
-    release: programs.release,
   };
 }
 
-/** The chunk that feeds rows from where they are. What comes after a row's own tokens stands where its last one does. */
-function chunkOf(lengths: readonly number[], rows: readonly (readonly number[])[], most: number): Chunk {
+/**
+ * The chunk of at most `most` tokens from `from` on that goes on from `lengths` tokens. What comes after a row's own
+ * tokens stands where its last one does.
+ */
+function chunkOf(
+  lengths: readonly number[],
+  all: readonly (readonly number[])[],
+  from: number,
+  most: number,
+  allHidden: readonly Float32Array[] | undefined,
+): Chunk {
+  const rows = all.map((row) => row.slice(from, from + most));
   const longest = Math.max(1, ...rows.map((row) => row.length));
   // Few sizes, so that few programs are compiled.
   const steps = Math.min(2 ** Math.ceil(Math.log2(longest)), most);
@@ -163,7 +196,26 @@ function chunkOf(lengths: readonly number[], rows: readonly (readonly number[])[
       positions[r * steps + i] = Math.max(0, (lengths[r] ?? 0) + Math.min(i, row.length - 1));
     }
   });
-  return { steps, tokens, positions, counts: Int32Array.from(rows, (row) => row.length) };
+  const counts = Int32Array.from(rows, (row) => row.length);
+  const hidden = allHidden && hiddenOf(allHidden, all, from, steps, counts);
+  return { steps, tokens, positions, hidden, counts };
+}
+
+/** The hidden states beside a chunk's tokens, zeros beside those that do not count. */
+function hiddenOf(
+  all: readonly Float32Array[],
+  rows: readonly (readonly number[])[],
+  from: number,
+  steps: number,
+  counts: Int32Array,
+): Float32Array {
+  const width = Math.max(...all.map((each, row) => each.length / Math.max(1, rows[row]?.length ?? 0)));
+  const hidden = new Float32Array(rows.length * steps * width);
+  all.forEach((each, row) => {
+    const own = each.subarray(from * width, (from + (counts[row] ?? 0)) * width);
+    hidden.set(own, row * steps * width);
+  });
+  return hidden;
 }
 
 /** By row, the numbers of its own tokens or of the last of them. */

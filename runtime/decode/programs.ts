@@ -1,18 +1,26 @@
-// Decode programs of one model, compiled when first needed: weights with the engine, one program per shape of a run.
-import type { StateDecl } from "../../compiler/arch/context.ts";
-import type { Config } from "../../compiler/config/load.ts";
+// Decode programs of one model, compiled when first needed: one per shape of a run.
+import type { Elaborated, StateDecl } from "../../compiler/arch/context.ts";
 import { invariant } from "../../compiler/diag.ts";
 import { dimAt, elements } from "../../compiler/ir/shape.ts";
-import { decodeModel } from "../../compiler/model.ts";
-import type { Weights } from "../checkpoint/hugging-face.ts";
 import type { Buffer, Engine } from "../engines/engine.ts";
+import type { Resident } from "../resident.ts";
 
 /** Tokens of some rows, [rows, steps] row-major, of which the first `counts` of each row count. */
 export type Chunk = {
   readonly steps: number;
   readonly tokens: Int32Array;
   readonly positions: Int32Array;
+  /** What a draft's program takes beside each token, [rows, steps, width]. */
+  readonly hidden: Float32Array | undefined;
   readonly counts: Int32Array;
+};
+
+/** How a run is compiled. */
+export type RunOptions = {
+  /** Whether the states it was given shall still be there. */
+  readonly isKept: boolean;
+  /** Whether it gives what one token at a time gives, to the bit. */
+  readonly isStepwise: boolean;
 };
 
 /** The logits' and the taps' numbers, [rows, steps, width] row-major. */
@@ -26,60 +34,49 @@ export type Programs = {
    * Runs a chunk. It takes the states over and gives their successors; with `isKept`, only those that can be gone back
    * to without a copy.
    */
-  run(chunk: Chunk, states: readonly Buffer[], isKept: boolean): { values: Values[]; states: Buffer[] };
-  release(): void;
+  run(chunk: Chunk, states: readonly Buffer[], options: RunOptions): { values: Values[]; states: Buffer[] };
 };
 
-/** The programs of a configuration's model, over weights in the layout of its own parameters. */
+/** The programs that `elaborate` gives for a number of rows and of tokens of each, over weights with an engine. */
 export function openPrograms(
-  config: Config,
   engine: Engine,
-  weights: Weights,
-  length: number,
-  taps: readonly string[],
+  resident: Resident,
+  elaborate: (batch: number, seq: number, isStepwise: boolean) => Elaborated,
 ): Programs {
-  const params = new Map<string, Buffer>();
-  const compile = (batch: number, seq: number, isKept: boolean) => {
-    const { module, params: declared, states } = decodeModel(config, { batch, seq, length, taps });
-    for (const { path, value } of declared) {
-      if (params.has(path)) continue;
-      const data = weights.get(path);
-      invariant(data, `no weights for ${path}`);
-      params.set(path, engine.upload(value.type, data));
-    }
+  const compile = (batch: number, seq: number, { isKept, isStepwise }: RunOptions) => {
+    const { module, params, states } = elaborate(batch, seq, isStepwise);
     const { params: ins, results } = module.body;
-    const [tokens, , lengths] = ins;
-    invariant(tokens && lengths, "a decode program takes tokens, positions and lengths");
     const first = ins.length - states.length;
     const donated = states.flatMap(({ isRewindable }, i) => (isRewindable || !isKept ? [first + i] : []));
     return {
       executable: engine.compile(module, { donated }),
-      tokenType: tokens.type,
-      lengthType: lengths.type,
+      inputs: ins.filter((_, i) => module.roles[i] === "input").map(({ type }) => type),
+      held: resident.of(params),
       widths: results.slice(0, results.length - states.length).map(({ type }) => dimAt(type, 2).size),
       states,
     };
   };
   const compiled = new Map<string, ReturnType<typeof compile>>();
-  const programOf = (rows: number, steps: number, isKept: boolean) => {
-    const key = `${rows} ${steps} ${isKept}`;
-    const made = compiled.get(key) ?? compile(rows, steps, isKept);
+  const programOf = (rows: number, steps: number, options: RunOptions) => {
+    // One token alone is stepwise.
+    const isStepwise = steps === 1 || options.isStepwise;
+    const key = `${rows} ${steps} ${options.isKept} ${isStepwise}`;
+    const made = compiled.get(key) ?? compile(rows, steps, { ...options, isStepwise });
     compiled.set(key, made);
     return made;
   };
-  const states = (rows: number): readonly StateDecl[] => programOf(rows, 1, false).states;
+  const states = (rows: number): readonly StateDecl[] =>
+    programOf(rows, 1, { isKept: false, isStepwise: true }).states;
   return {
     states,
     zeros: (rows) =>
       states(rows).map(({ value: { type } }) => engine.upload(type, new Float32Array(elements(type)))),
-    run({ steps, tokens, positions, counts }, given, isKept) {
-      const { executable, tokenType, lengthType, widths } = programOf(counts.length, steps, isKept);
-      const inputs = [
-        engine.upload(tokenType, tokens),
-        engine.upload(tokenType, positions),
-        engine.upload(lengthType, counts),
-      ];
-      const results = executable.run([...inputs, ...params.values(), ...given]);
+    run({ steps, tokens, positions, hidden, counts }, given, options) {
+      const { executable, inputs: types, held, widths } = programOf(counts.length, steps, options);
+      const data = [tokens, positions, ...(hidden ? [hidden] : []), counts];
+      invariant(data.length === types.length, "data for every input");
+      const inputs = types.map((type, i) => engine.upload(type, data[i] ?? counts));
+      const results = executable.run([...inputs, ...held, ...given]);
       const read = results.slice(0, widths.length);
       const values = widths.map((width, i) => {
         const buffer = read[i];
@@ -88,10 +85,6 @@ export function openPrograms(
       });
       for (const buffer of [...inputs, ...read]) engine.release(buffer);
       return { values, states: results.slice(widths.length) };
-    },
-    release() {
-      for (const buffer of params.values()) engine.release(buffer);
-      params.clear();
     },
   };
 }
