@@ -91,7 +91,7 @@ test("fifty random prompts, for 1, 2 and 3 drafts: the tokens of greedy decoding
     const prompts = Array.from({ length: 10 }, (_, i) =>
       tokensFrom(10 * group + i, 1 + ((i * 3) % 11), plain.vocab),
     );
-    return { prompts, most: prompts.map((_, i) => 1 + ((group + i * 11) % 17)), stops: [7, 30] };
+    return { prompts, most: prompts.map((_, i) => 1 + ((group + i * 11) % 13)), stops: [7, 30] };
   });
   const wanted = tasks.map(greedily);
   expect(wanted.some((rows, group) => rows.some((row, i) => row.length < tasks[group]!.most[i]!))).toBe(true);
@@ -129,7 +129,7 @@ test("any prompts, limits, stops and number of drafts", () => {
       };
       expect(speculatively(task, drafts).tokens).toEqual(greedily(task));
     }),
-    { numRuns: 6 },
+    { numRuns: 4 },
   );
 });
 
