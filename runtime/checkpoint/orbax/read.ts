@@ -10,6 +10,7 @@ import { metadataKey, openArray, type ZarrArray } from "../zarr/array.ts";
 import { openDirectory } from "../zarr/directory.ts";
 import type { Memo } from "../zarr/layout.ts";
 import { findItem, MANIFEST, readCustomMetadata, STRINGS, TREE } from "./files.ts";
+import { checkSums } from "./sums.ts";
 import { ARRAY_KINDS, type Leaf, nameOf, readObject, readTree, type Tree } from "./tree.ts";
 
 /** An open Orbax item. `path` is its directory; tensors are named by their path in the tree, joined with dots. */
@@ -35,6 +36,7 @@ export type OrbaxReader = TensorReader & {
  */
 export function openOrbax(path: string): OrbaxReader {
   const place = findItem(path);
+  checkSums(place.item);
   const tree = readTree(join(place.item, TREE));
   const isOcdbt = tree.isOcdbt ?? fs.existsSync(join(place.item, MANIFEST));
   const store = isOcdbt ? openOcdbt(place.item) : openDirectory(place.item);

@@ -13,6 +13,7 @@ import {
   type ArrayPlan,
   createArray,
   keysOf,
+  metadataKey,
   type ZarrArrayWriter,
   type ZarrVersion,
 } from "../zarr/array.ts";
@@ -28,6 +29,7 @@ import {
   STRINGS,
   TREE,
 } from "./files.ts";
+import { writeSums } from "./sums.ts";
 import { type EmptyNode, type Leaf, nameOf, printTree, type TreePath } from "./tree.ts";
 
 /** A tensor to be written. */
@@ -114,6 +116,12 @@ export function createOrbax(
         join(aside, STEP_METADATA),
         printStepMetadata(step !== undefined, times, options.customMetadata ?? {}),
       );
+      // Within a database the arrays' metadata is under the sums of its nodes.
+      const arrays = ocdbt
+        ? []
+        : plan.arrays.map(({ tensor: { name } }) => join(name, metadataKey(versionOf(plan))));
+      const files = [TREE, STRINGS, ...arrays].map((name) => join(item, name));
+      writeSums(item, [...files, join(aside, STEP_METADATA)]);
       for (const directory of new Set([item, aside]))
         writeText(join(directory, COMMITTED), `Checkpoint commit was successful to ${home}`);
       attempt(home, () => fs.renameSync(aside, home));

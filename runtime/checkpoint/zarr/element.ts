@@ -8,8 +8,8 @@ export type Element = {
   readonly dtype: StoredDType;
   /** Bytes per element, stored and read. */
   readonly width: number;
-  /** Zarr gives integers narrower than a byte one byte each, of which only so many low bits count. */
-  readonly bits?: { readonly count: number; readonly isSigned: boolean };
+  /** Signed integers narrower than a byte have a byte each, of which only so many low bits count. */
+  readonly bits?: number;
   readonly isBigEndian: boolean;
 };
 
@@ -36,13 +36,8 @@ const NAMES: Readonly<Record<string, { readonly dtype: StoredDType; readonly v2?
   float8_e8m0fnu: { dtype: "F8_E8M0" },
 };
 
-// No dtype of ours is so narrow; a whole byte holds their values.
-const NARROW: Readonly<Record<string, Pick<Element, "dtype"> & Required<Pick<Element, "bits">>>> = {
-  int2: { dtype: "I8", bits: { count: 2, isSigned: true } },
-  int4: { dtype: "I8", bits: { count: 4, isSigned: true } },
-  uint2: { dtype: "U8", bits: { count: 2, isSigned: false } },
-  uint4: { dtype: "U8", bits: { count: 4, isSigned: false } },
-};
+// No dtype of ours is so narrow; a whole byte holds their values. Unsigned ones are not stored by TensorStore.
+const NARROW: Readonly<Record<string, number>> = { int2: 2, int4: 4 };
 
 const elementOf = (dtype: StoredDType, isBigEndian: boolean): Element => ({
   dtype,
@@ -52,10 +47,8 @@ const elementOf = (dtype: StoredDType, isBigEndian: boolean): Element => ({
 
 /** The type that zarr v3 calls `name`, or nothing if there is no dtype for it. */
 export function elementV3(name: string, isBigEndian: boolean): Element | undefined {
-  if (Object.hasOwn(NARROW, name)) {
-    const narrow = NARROW[name];
-    return narrow && { ...narrow, width: 1, isBigEndian: false };
-  }
+  const bits = Object.hasOwn(NARROW, name) ? NARROW[name] : undefined;
+  if (bits !== undefined) return { ...elementOf("I8", false), bits };
   const known = Object.hasOwn(NAMES, name) ? NAMES[name] : undefined;
   return known && elementOf(known.dtype, isBigEndian);
 }
@@ -92,10 +85,6 @@ export function toNative({ dtype, width, bits, isBigEndian }: Element, bytes: Ui
   if (!isSwapped && !bits) return bytes;
   const native = Uint8Array.from(bytes);
   if (isSwapped) for (let at = 0; at < native.length; at += unit) native.subarray(at, at + unit).reverse();
-  if (bits) {
-    const shift = 8 - bits.count;
-    for (const [i, byte] of native.entries())
-      native[i] = bits.isSigned ? (byte << (24 + shift)) >> (24 + shift) : ((byte << shift) & 0xff) >> shift;
-  }
+  if (bits) for (const [i, byte] of native.entries()) native[i] = (byte << (32 - bits)) >> (32 - bits);
   return native;
 }
