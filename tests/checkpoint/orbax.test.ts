@@ -207,6 +207,91 @@ test("the latest finished step is taken; what was not finished is refused", () =
   expect(openOrbax(path)).toMatchObject({ step: 9 });
 });
 
+describe("metadata as older versions of Orbax wrote it, or as none did", () => {
+  const edited = (options: OrbaxOptions, edit: (fields: Record<string, unknown>) => void): string => {
+    const path = join(scratch(), "item");
+    save(path, [ONE, { ...ONE, path: ["v"] }], options);
+    fs.rmSync(join(path, "q3c_checksums.json"));
+    const fields = JSON.parse(fs.readFileSync(join(path, "_METADATA"), "utf8"));
+    edit(fields);
+    fs.writeFileSync(join(path, "_METADATA"), JSON.stringify(fields));
+    return path;
+  };
+
+  test.each(VARIANTS)("the files tell whether it is OCDBT: ocdbt $ocdbt, zarr3 $zarr3", (variant) => {
+    for (const unsaid of [undefined, null])
+      expect(openOrbax(edited(variant, (fields) => (fields["use_ocdbt"] = unsaid))).read("w")).toEqual(
+        ONE.bytes,
+      );
+  });
+
+  test("zarr v2 where nothing is said, and a hint where that is wrong", () => {
+    const unsay = (fields: Record<string, unknown>): boolean => delete fields["use_zarr3"];
+    expect(openOrbax(edited({ zarr3: false }, unsay)).read("w")).toEqual(ONE.bytes);
+    expect(failure(() => openOrbax(edited({}, unsay)))).toMatchObject({
+      code: "orbax-array-missing",
+      message: expect.stringMatching(
+        /has no \.zarray, but zarr\.json\nhelp: `use_zarr3` in .*_METADATA is wrong/,
+      ),
+    });
+  });
+
+  test("chunks may be left out only where it is not said that all are there", () => {
+    const unsay = (fields: Record<string, unknown>): boolean =>
+      delete fields["store_array_data_equal_to_fill_value"];
+    const path = edited({ ocdbt: false }, unsay);
+    fs.rmSync(join(path, "w", "c", "0"));
+    const found = openOrbax(path);
+    expect(found.read("w")).toEqual(new Uint8Array(8));
+    expect(["w", "v"].map(found.countAbsent)).toEqual([1, 0]);
+  });
+
+  const member = (
+    fields: Record<string, unknown>,
+  ): { key_metadata: unknown; value_metadata: Record<string, unknown> } =>
+    Object.values(fields["tree_metadata"] as object)[0];
+  test.each<[string, (fields: Record<string, unknown>) => void, string]>([
+    ["no tree", (fields) => delete fields["tree_metadata"], "`tree_metadata`"],
+    ["a word for a switch", (fields) => (fields["use_zarr3"] = "yes"), 'found "yes"'],
+    ["a leaf without keys", (fields) => (member(fields).key_metadata = 1), "`key_metadata` and"],
+    [
+      "a key of no kind",
+      (fields) => (member(fields).key_metadata = [{ key: "w", key_type: 3 }]),
+      '"key_type":3',
+    ],
+    [
+      "a number that is none",
+      (fields) => (member(fields).key_metadata = [{ key: "w", key_type: 1 }]),
+      '"key":"w"',
+    ],
+    [
+      "a value of no kind",
+      (fields) => (member(fields).value_metadata["value_type"] = "tuple"),
+      'found "tuple"',
+    ],
+    [
+      "an empty array",
+      (fields) => (member(fields).value_metadata["skip_deserialize"] = true),
+      'found "np.ndarray"',
+    ],
+    [
+      "nothing of being there",
+      (fields) => delete member(fields).value_metadata["skip_deserialize"],
+      "found nothing",
+    ],
+    [
+      "two of a name",
+      (fields) => (member(fields).key_metadata = [{ key: "v", key_type: 2 }]),
+      "two leaves are called `v`",
+    ],
+  ])("%s is refused", (_claim, edit, part) => {
+    const found = failure(() => openOrbax(edited({}, edit)));
+    expect(found.code).toBe("orbax-metadata");
+    expect(found.message).toContain("_METADATA: ");
+    expect(found.message).toContain(part);
+  });
+});
+
 test("what is no checkpoint is said to be none, with what was found", () => {
   const path = scratch();
   expect(failure(() => openOrbax(path))).toMatchObject({

@@ -4,8 +4,9 @@
     python orbax_variants.py read DIR        q3c reads those, and every byte is compared
     python orbax_variants.py restore DIR     q3c writes every variant, Orbax restores each in every way, and every
                                              byte is compared
+    python orbax_variants.py compare ITEM    the item of any checkpoint, read by both
 
-`read` and `restore` call orbax_variants.mjs, which needs `npm run build`. expected.json holds, by checkpoint and by
+All but the first call orbax_variants.mjs, which needs `npm run build`. expected.json holds, by checkpoint and by
 tensor, the dtype as safetensors spells it, the shape and the bytes in base64. Everything runs on the CPU.
 """
 
@@ -64,7 +65,10 @@ MJS = Path(__file__).with_suffix(".mjs")
 
 
 def entry(value) -> dict:
-    """What expected.json says of an array. Narrow integers are held in a byte, as q3c gives them."""
+    """What expected.json says of an array. Narrow integers are held in a byte, random keys as
+    their numbers, as q3c gives them."""
+    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        value = jax.random.key_data(value)
     array = np.asarray(value)
     name = NAMES[array.dtype]
     wide = array.astype(DTYPES[name]) if array.dtype not in DTYPES.values() else array
@@ -214,6 +218,18 @@ def read(root: Path) -> bool:
     return ok
 
 
+def compare(item: Path) -> bool:
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    handler = ocp.PyTreeCheckpointer()
+    metadata = handler.metadata(item.absolute()).item_metadata.tree
+    args = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(sharding=one), metadata)
+    wanted = {key: entry(leaf) for key, leaf in flat(handler.restore(item.absolute(), restore_args=args)).items()}
+    found = json.loads(node("dump", item))
+    bad = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    print(f"{item}  {len(wanted)} tensors  {'equal' if not bad else f'DIFFERENT: {bad}'}")
+    return not bad
+
+
 def nested(entries: dict, paths: dict, leaf) -> dict:
     """The tree whose leaves these are, sequences as lists."""
     tree: dict = {}
@@ -267,14 +283,14 @@ def restore(root: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["goldens", "read", "restore", "process"])
+    parser.add_argument("command", choices=["goldens", "read", "restore", "compare", "process"])
     parser.add_argument("dir", type=Path)
     parser.add_argument("rest", type=int, nargs="*", help="of `process`, which `goldens` calls: its number and a port")
     args = parser.parse_args()
     if args.command == "process":
         from_process(args.dir, *args.rest)
         return
-    result = {"goldens": goldens, "read": read, "restore": restore}[args.command](args.dir)
+    result = {"goldens": goldens, "read": read, "restore": restore, "compare": compare}[args.command](args.dir)
     sys.exit(0 if result in (None, True) else 1)
 
 
