@@ -5,7 +5,7 @@ import { invariant } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
 import { blockBuilder, value } from "../ir/build.ts";
 import { expand } from "../ir/expand.ts";
-import { dropDead, rewriteBlock } from "../ir/rewrite.ts";
+import { dropDead, resolve, rewriteBlock, type Substitution } from "../ir/rewrite.ts";
 import type { Block, Module, Node, Value } from "../ir/types.ts";
 import { type Joint, split } from "./split.ts";
 import { seed, type Trace, tensorOf, tracedValue, traceNode, tracing } from "./trace.ts";
@@ -21,15 +21,27 @@ const newTrace = (): Trace => ({
   split: (region, live, keeping) => split(jointOf(region, live), keeping),
 });
 
-type Replay = {
-  readonly trace: Trace;
-  readonly results: readonly Value[];
-  readonly gradients: readonly (Value | undefined)[];
-  /** How many of the trace's nodes compute the results. */
-  readonly forward: number;
-};
+type Replay = Omit<Joint, "params" | "cotangents">;
 
-/** Replays a prepared block and pulls the cotangents of its live results back to `wrt`. */
+/** Nodes and the gradients they compute, these under the names of what they belong to: `d.w` of `w`. */
+function named(
+  nodes: readonly Node[],
+  gradients: readonly Value[],
+  wrt: readonly Value[],
+): Pick<Replay, "backward" | "gradients"> {
+  const made = new Set(nodes.flatMap(({ outs }) => outs));
+  const names: Substitution = new Map();
+  gradients.forEach((x, i) => {
+    if (made.has(x) && !names.has(x)) names.set(x, value(`d.${wrt[i]?.hint}`, x.type));
+  });
+  const under = (xs: readonly Value[]): Value[] => xs.map((x) => resolve(names, x));
+  return {
+    backward: nodes.map((each) => ({ ...each, ins: under(each.ins), outs: under(each.outs) })),
+    gradients: under(gradients),
+  };
+}
+
+/** Replays a prepared block and pulls the cotangents of its live results back to `wrt`: zeros where none get there. */
 function replay(
   block: Block,
   wrt: readonly Value[],
@@ -71,7 +83,17 @@ function replay(
       gradients = grads.map((grad) => (grad ? tracedValue(grad) : undefined));
     }),
   );
-  return { trace, results, gradients, forward: forwardCount };
+  const { nodes, k } = trace.builder;
+  const all = gradients.map((gradient, i) => {
+    const x = wrt[i];
+    invariant(x, "one gradient per parameter");
+    return gradient ?? k.constant(0, x.type);
+  });
+  return {
+    results,
+    forward: nodes.slice(0, forwardCount),
+    ...named(nodes.slice(forwardCount), all, wrt),
+  };
 }
 
 /** A region differentiated with respect to its float params, for the results marked live. */
@@ -79,20 +101,7 @@ export function jointOf(block: Block, live: readonly boolean[]): Joint {
   const cotangents = block.results.map((x, i) => (live[i] ? value(`d.${x.hint}`, x.type) : undefined));
   const wrt = block.params.filter((x) => isFloat(x.type.dtype));
   const replayed = replay(prepared(block), wrt, (i) => cotangents[i]);
-  const { nodes, k } = replayed.trace.builder;
-  const gradients = replayed.gradients.map((gradient, i) => {
-    const param = wrt[i];
-    invariant(param, "one gradient per parameter");
-    return gradient ?? k.constant(0, param.type);
-  });
-  return {
-    params: block.params,
-    cotangents: cotangents.filter((x) => x !== undefined),
-    forward: nodes.slice(0, replayed.forward),
-    backward: nodes.slice(replayed.forward),
-    results: replayed.results,
-    gradients,
-  };
+  return { ...replayed, params: block.params, cotangents: cotangents.filter((x) => x !== undefined) };
 }
 
 /** Names have done their work when it is settled what is kept. */
@@ -108,14 +117,10 @@ export function differentiate(module: Module): Module {
   const [loss] = body.results;
   invariant(loss && loss.type.dims.length === 0, "the first result of a differentiated module is a scalar");
   const wrt = body.params.filter((_, i) => roles[i] === "param");
-  const { trace, results, gradients } = replay(prepared(body), wrt, (i, { builder }) =>
+  const { forward, backward, results, gradients } = replay(prepared(body), wrt, (i, { builder }) =>
     i === 0 ? builder.k.constant(1, loss.type) : undefined,
   );
-  const { builder } = trace;
-  const grads = wrt.map((param, i) => {
-    builder.hints = [`d.${param.hint}`];
-    return gradients[i] ?? builder.k.constant(0, param.type);
-  });
-  const joint = dropDead({ params: body.params, nodes: builder.nodes, results: [...results, ...grads] });
+  const nodes = [...forward, ...backward];
+  const joint = dropDead({ params: body.params, nodes, results: [...results, ...gradients] });
   return { name, roles, body: withoutTags(joint) };
 }

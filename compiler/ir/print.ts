@@ -3,6 +3,10 @@ import { formatType } from "./shape.ts";
 import type { Attr, Block, Module, Node, TensorType, Value } from "./types.ts";
 
 const INDENT = "  ";
+/** A list of more characters has a line for each item. */
+const WIDTH = 100;
+/** What stands around a list without parentheses. */
+const BARE = [" ", ""] as const;
 
 /** Names of values: the hint, made unique with `.2`, `.3` in order of appearance. */
 class Names {
@@ -47,29 +51,50 @@ function printAttrs(node: Node): string {
   return parts.length > 0 ? ` {${parts.join(", ")}}` : "";
 }
 
+/** `(a, b)` or, without parentheses, ` a, b`: on one line or on many. */
+function printList(
+  items: readonly string[],
+  indent: string,
+  [open, close]: readonly [open: string, close: string] = ["(", ")"],
+): string {
+  const line = items.join(", ");
+  if (line.length <= WIDTH) return open + line + close;
+  const lines = items.map((item) => indent + INDENT + item).join(",\n");
+  return `${open.trimEnd()}\n${lines}${close && `\n${indent}${close}`}`;
+}
+
 function printNode(node: Node, names: Names, indent: string): string[] {
-  const operands = node.ins.map((x) => names.of(x)).join(", ");
-  const regions = node.regions.map((region) => printRegion(region, indent));
+  const operands = printList(
+    node.ins.map((x) => names.of(x)),
+    indent,
+  );
   const outs = node.outs.map((x) => names.define(x)).join(", ");
-  const head = `${indent}${outs} = ${node.op.name}(${operands})${printAttrs(node)} : ${node.outs.map((x) => formatType(x.type)).join(", ")}`;
-  const [first, ...rest] = [head, ...regions.flat()];
-  return [first ?? "", ...rest];
+  const types = printList(
+    node.outs.map((x) => formatType(x.type)),
+    indent + INDENT,
+    BARE,
+  );
+  return [
+    `${indent}${outs} = ${node.op.name}${operands}${printAttrs(node)} :${types}`,
+    ...node.regions.flatMap((region) => printRegion(region, indent + INDENT)),
+  ];
 }
 
 /** A region names its values afresh: it sees nothing from outside. */
 function printRegion(region: Block, indent: string): string[] {
   const names = new Names();
-  const params = region.params.map((x) => `${names.define(x)}: ${formatType(x.type)}`).join(", ");
+  const params = region.params.map((x) => `${names.define(x)}: ${formatType(x.type)}`);
   return [
-    `${indent}${INDENT}(${params}) {`,
-    ...printBody(region, names, indent + INDENT + INDENT),
-    `${indent}${INDENT}}`,
+    `${indent}${printList(params, indent)} {`,
+    ...printBody(region, names, indent + INDENT),
+    `${indent}}`,
   ];
 }
 
 function printBody(block: Block, names: Names, indent: string): string[] {
   const nodes = block.nodes.flatMap((node) => printNode(node, names, indent));
-  return [...nodes, `${indent}return ${block.results.map((x) => names.of(x)).join(", ")}`];
+  const results = block.results.map((x) => names.of(x));
+  return [...nodes, `${indent}return${printList(results, indent, BARE)}`];
 }
 
 /** The whole module as text, ending in a newline. */

@@ -95,6 +95,32 @@ describe("print and parse", () => {
     expectRoundTrip({ name: "twice", roles: ["input"], body: { params: [x], nodes: [], results: [x, x] } });
   });
 
+  test("a long list has a line for each item", () => {
+    const names = ["first", "second", "third"].map(
+      (name) => `%the_${name}_of_several_matrices_with_a_long_name`,
+    );
+    const type = "f32[rows_of_the_matrix=2, columns_of_the_matrix=3]";
+    const text = [
+      "module m(",
+      names.map((name) => `  param ${name}: ${type}`).join(",\n"),
+      ") {",
+      "  %a, %b, %c = remat(",
+      names.map((name) => `    ${name}`).join(",\n"),
+      '  ) {save="", offload=""} :',
+      [type, type, type].map((each) => `      ${each}`).join(",\n"),
+      "    (",
+      names.map((name) => `      ${name}: ${type}`).join(",\n"),
+      "    ) {",
+      "      return",
+      names.map((name) => `        ${name}`).join(",\n"),
+      "    }",
+      "  return %a, %b, %c",
+      "}",
+      "",
+    ].join("\n");
+    expect(printModule(parseModule(text))).toBe(text);
+  });
+
   test("spaces, comments and other spellings of dtypes do not matter", () => {
     const plain = parseModule("module m(input %x: f32[n=2]) {\n  %y = exp(%x) : f32[n=2]\n  return %y\n}\n");
     const odd = parseModule("# a comment\nmodule m ( %x:float32[n=2] ){%y=exp(%x):F32[n=2] # so\nreturn %y}");
