@@ -1,4 +1,7 @@
 // What the runtime offers to programs: engines, forward runs, training, checkpoints and checks.
+export { openTensors } from "./checkpoint/open.ts";
+export { openOrbax } from "./checkpoint/orbax/read.ts";
+export { createOrbax, openOrbaxPart } from "./checkpoint/orbax/write.ts";
 export { openSafetensors, writeSafetensors, writeShardedSafetensors } from "./checkpoint/safetensors.ts";
 export { saveHuggingFace } from "./checkpoint/save.ts";
 export type { Engine, Executable } from "./engines/engine.ts";

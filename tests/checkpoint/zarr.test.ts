@@ -289,6 +289,58 @@ describe("chunks that were never written", () => {
   });
 });
 
+describe("a shard whose index is wrong", () => {
+  const metadata = {
+    zarr_format: 3,
+    node_type: "array",
+    shape: [4],
+    data_type: "uint8",
+    chunk_grid: { name: "regular", configuration: { chunk_shape: [4] } },
+    chunk_key_encoding: { name: "default" },
+    fill_value: 0,
+    codecs: [
+      {
+        name: "sharding_indexed",
+        configuration: { chunk_shape: [2], codecs: [{ name: "bytes" }], index_codecs: [{ name: "bytes" }] },
+      },
+    ],
+  };
+  const shard = (...entries: readonly bigint[]): Uint8Array => {
+    const index = new Uint8Array(new BigUint64Array(entries).buffer);
+    return Uint8Array.of(1, 2, 3, 4, ...index);
+  };
+  test.each([
+    ["reads where it is right", shard(0n, 2n, 2n, 2n), undefined],
+    [
+      "points behind the end",
+      shard(0n, 2n, 35n, 2n),
+      "inner chunk 1: lies at bytes 35 to 37, but the shard has 36",
+    ],
+    ["points nowhere near", shard(0n, 2n, 2n ** 63n, 2n), "inner chunk 1: lies at bytes 9223372036854775808"],
+    [
+      "is longer than the shard",
+      Uint8Array.of(1, 2, 3),
+      "an index of 2 inner chunks takes 32 bytes, but the shard has 3",
+    ],
+    ["gives another length", shard(0n, 2n, 2n, 1n), "inner chunk 1: expected 2 bytes of elements, found 1"],
+  ])("%s", (_claim, body, part) => {
+    const array = open(
+      new Map([
+        ["w/zarr.json", json(metadata)],
+        ["w/c/0", body],
+      ]),
+      3,
+    );
+    if (part === undefined) expect([...array.read([[0, 4]])]).toEqual([1, 2, 3, 4]);
+    else {
+      const found = failure(() => array.read([[0, 4]]));
+      expect(found.code).toBe("chunk-damaged");
+      expect(found.message).toContain(`memory/w/c/0: tensor \`w\`: chunk c/0`);
+      expect(found.message).toContain(part);
+    }
+  });
+});
+
 test("integers narrower than a byte are widened by their sign", () => {
   for (const [dtype, wanted] of [
     ["int4", [7, -8, -1]],

@@ -138,10 +138,10 @@ function unpackShard(
   const count = countOf(gridOf(shape, sharding.chunk));
   const inner = longest(sharding.layout, sharding.chunk);
   const bytes = decodeBytes(codecs, encoded.read(), inner * count + indexLength(sharding, count), site);
-  return part(bytes);
+  return inMemory(bytes);
 }
 
-const part = (bytes: Uint8Array): Encoded => ({
+const inMemory = (bytes: Uint8Array): Encoded => ({
   size: bytes.length,
   read: (range) => (range ? bytes.subarray(range.offset, range.offset + range.length) : bytes),
 });
