@@ -40,6 +40,8 @@ export type FlagValues<F extends FlagSpecs> = { readonly [N in keyof F]: ValueOf
 export type Io = {
   /** Prints a line of the result. */
   out(line: string): void;
+  /** Prints a part of the result that may not be a whole line. */
+  write(text: string): void;
   /** Prints a line about the result: progress, warnings, errors. */
   err(line: string): void;
   /** Shows a line below all others until it is replaced; the empty one removes it. Only for a terminal. */

@@ -3,6 +3,7 @@
 import { checkLogits } from "./check-logits.ts";
 import type { Command, Io } from "./command.ts";
 import { compile } from "./compile.ts";
+import { decode } from "./decode.ts";
 import { runLine } from "./dispatch.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
@@ -13,7 +14,17 @@ import { isEntry, startProcess } from "./process.ts";
 import { run } from "./run.ts";
 
 /** Every command, in the order of the help. */
-export const commands: readonly Command[] = [run, compile, opt, checkLogits, mmlu, inspect, explain, doctor];
+export const commands: readonly Command[] = [
+  run,
+  decode,
+  compile,
+  opt,
+  checkLogits,
+  mmlu,
+  inspect,
+  explain,
+  doctor,
+];
 
 /** Runs a command line and gives its exit code. */
 export const main = (args: readonly string[], io: Io): Promise<number> => runLine(commands, args, io);

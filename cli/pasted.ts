@@ -21,7 +21,6 @@ const absent: ReadonlyMap<string, { readonly does: string; readonly help?: strin
       help: "q3c reads a Hugging Face folder without conversion: model_name=<folder>",
     },
   ],
-  ["maxtext.inference.decode", { does: "generates text" }],
   [
     "tests.assets.logits_generation.generate_hf_golden_logits",
     { does: "writes the logits of a Hugging Face model to a file" },

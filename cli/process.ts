@@ -21,6 +21,7 @@ export function processIo(): Io {
   };
   return {
     out: (line) => above(() => stdout.write(`${line}\n`)),
+    write: (text) => above(() => stdout.write(text)),
     err: (line) => above(() => stderr.write(`${line}\n`)),
     status(line) {
       if (!isTerminal || line === shown) return;

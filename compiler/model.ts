@@ -10,7 +10,7 @@ import type { ConfigValue } from "./config/value.ts";
 import { fail, invariant } from "./diag.ts";
 import { type DType, findDType } from "./dtype.ts";
 import { flopsOf } from "./ir/cost.ts";
-import { allNodes } from "./ir/rewrite.ts";
+import { allNodes, rewriteBlock } from "./ir/rewrite.ts";
 import { byteSize, elements } from "./ir/shape.ts";
 import type { Module } from "./ir/types.ts";
 
@@ -115,11 +115,20 @@ function resumed(
  * [batch, seq, vocab] in f32, then taps, then the states' successors. States start as zeros.
  */
 export const decodeModel = (config: Config, options: DecodeOptions): Elaborated =>
-  forwardModel(config, resumed(config, options));
+  withoutNames(forwardModel(config, resumed(config, options)));
 
 /** The same of the draft, which takes hidden states [batch, seq, embed] after the positions. */
-export const decodeDraft = (config: Config, options: DecodeOptions): Elaborated | undefined =>
-  draftModel(config, resumed(config, options));
+export const decodeDraft = (config: Config, options: DecodeOptions): Elaborated | undefined => {
+  const draft = draftModel(config, resumed(config, options));
+  return draft && withoutNames(draft);
+};
+
+/** Names for remat_policy say nothing where there is no backward pass, and would part what can be one loop. */
+function withoutNames(elaborated: Elaborated): Elaborated {
+  const { module } = elaborated;
+  const body = rewriteBlock(module.body, ({ op, ins }) => (op.tag ? { nodes: [], outs: ins } : undefined));
+  return { ...elaborated, module: { ...module, body } };
+}
 
 export type ModuleStats = {
   readonly parameters: number;

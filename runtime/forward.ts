@@ -89,28 +89,3 @@ export function openForward(
     release: resident.release,
   };
 }
-
-/** The index of the largest logit of one position among ids below `limit`; the lower index at a tie. */
-export function argmax({ logits, vocab }: Logits, position: number, limit = vocab): number {
-  const row = logits.subarray(position * vocab, position * vocab + Math.min(limit, vocab));
-  return row.reduce((best, x, i) => (x > (row[best] ?? Number.NEGATIVE_INFINITY) ? i : best), 0);
-}
-
-/**
- * Continues a prompt greedily. The sequence is padded to its final length once: later positions cannot reach earlier
- * ones, so one program serves every step.
- */
-export function continueGreedily(
-  forward: Forward,
-  prompt: readonly number[],
-  count: number,
-  limit?: number,
-): number[] {
-  const tokens = [...prompt];
-  const total = prompt.length + count;
-  while (tokens.length < total) {
-    const padded = [...tokens, ...new Array<number>(total - tokens.length).fill(0)];
-    tokens.push(argmax(forward.run(padded), tokens.length - 1, limit));
-  }
-  return tokens.slice(prompt.length);
-}

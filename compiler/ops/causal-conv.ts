@@ -5,12 +5,21 @@ import type { K } from "./k.ts";
 import type { OpDef } from "./op.ts";
 import { at, broken, expectArity, expectDims, expectFloats } from "./op.ts";
 
-/** x shifted by 0, 1, … steps up to the width of w, with zeros before its start or after its end. */
-function windows<T>(k: K<T>, x: T, w: T, zeros: "before" | "after"): T[] {
-  const width = dimAt(k.typeOf(w), 0).size;
-  const steps = at(k.dimsOf(x), 1).size;
-  const padded = zeros === "before" ? k.pad(x, 1, width - 1, 0) : k.pad(x, 1, 0, width - 1);
-  return range(width).map((j) => k.reshape(k.slice(padded, 1, j, j + steps), k.dimsOf(x)));
+/** For each tap of w, what stands under it as it passes over x: [b, steps, c], the steps named as `like`'s. */
+function windows<T>(k: K<T>, x: T, w: T, like: readonly Dim[]): T[] {
+  const steps = at(like, 1).size;
+  return range(dimAt(k.typeOf(w), 0).size).map((j) => k.reshape(k.slice(x, 1, j, j + steps), like));
+}
+
+/** x with zeros before its start or after its end, one for each tap of w but one. */
+function padded<T>(k: K<T>, x: T, w: T, where: "before" | "after"): T {
+  const zeros = dimAt(k.typeOf(w), 0).size - 1;
+  return where === "before" ? k.pad(x, 1, zeros, 0) : k.pad(x, 1, 0, zeros);
+}
+
+function convolved<T>(k: K<T>, x: T, w: T, like: readonly Dim[]): T {
+  const taps = windows(k, x, w, like).map((window, j) => k.mul(window, tap(k, w, j)));
+  return taps.reduce((sum, each) => k.add(sum, each));
 }
 
 /** The weights of tap j, one for each channel. */
@@ -43,17 +52,18 @@ export const causalConv1d: OpDef = {
   },
   decompose(k, ins) {
     const [x, w] = [at(ins, 0), at(ins, 1)];
-    const taps = windows(k, x, w, "before").map((window, j) => k.mul(window, tap(k, w, j)));
-    return [taps.reduce((sum, each) => k.add(sum, each))];
+    return [convolved(k, padded(k, x, w, "before"), w, k.dimsOf(x))];
   },
   /** The convolution with time turned round, and per tap the sum over what it met. */
   vjp(k, { dy, ins }) {
     const [g, x, w] = [dy(0), at(ins, 0), at(ins, 1)];
     const width = dimAt(k.typeOf(w), 0).size;
-    const after = windows(k, g, w, "after");
+    const after = windows(k, padded(k, g, w, "after"), w, k.dimsOf(x));
     const parts = range(width).map((j) => k.mul(at(after, width - 1 - j), tap(k, w, j)));
     const row = replaceAt(k.dimsOf(w), 0, dim(at(k.dimsOf(w), 0).label, 1));
-    const met = windows(k, x, w, "before").map((window) => k.reshape(k.sum(k.mul(g, window), [0, 1]), row));
+    const met = windows(k, padded(k, x, w, "before"), w, k.dimsOf(x)).map((window) =>
+      k.reshape(k.sum(k.mul(g, window), [0, 1]), row),
+    );
     return [parts.reduce((sum, each) => k.add(sum, each)), k.reshape(k.concat(met, 0), k.dimsOf(w))];
   },
   resume: {
@@ -73,9 +83,8 @@ export const causalConv1d: OpDef = {
       expectDims("causal_conv1d", "the last inputs are", kept, replaceAt(dims, 1, before));
       const all = dim("_", before.size + steps.size);
       const seen = k.reshape(k.concat([past, x], 1), replaceAt(dims, 1, all));
-      const own = k.slice(k.one("causal_conv1d", [seen, w]), 1, before.size, all.size);
       return {
-        outs: [k.reshape(own, dims)],
+        outs: [convolved(k, k.slice(seen, 1, before.size - width + 1, all.size), w, dims)],
         states: [k.reshape(rowsFrom(k, seen, lengths, before), kept)],
       };
     },

@@ -131,26 +131,34 @@ type Rule<T> = { q: T; k: T; v: T; g: T; beta: T; state: T; steps: Dim };
 /** One token at a time: decay, read, write, query (HF torch_recurrent_gated_delta_rule). */
 function recurrentRule<T>(k: K<T>, { q, k: key, v, g, beta, state, steps }: Rule<T>): readonly [T, T] {
   const timeFirst = (x: T) => k.transpose(x, [1, 0, ...range(k.dimsOf(x).length).slice(2)]);
-  const xs = [q, key, v, k.exp(g), beta].map(timeFirst);
+  const inputs = [q, key, v, k.exp(g), beta];
   const heads = {
     batch: [
       [0, 1],
       [0, 1],
     ],
   } as const;
+  const advance = (carry: readonly T[], step: readonly T[]) => {
+    const [qt, kt, vt, decay, rate] = step as [T, T, T, T, T];
+    const column = (x: T, count: number) =>
+      k.reshape(x, [...k.dimsOf(x), ...range(count).map(() => dim("_", 1))]);
+    const decayed = k.mul(at(carry, 0), column(decay, 2));
+    const read = k.dot(kt, decayed, { contract: [[2], [2]], ...heads });
+    const delta = k.mul(k.sub(vt, read), column(rate, 1));
+    const written = k.dot(kt, delta, { contract: [[], []], ...heads });
+    const next = k.add(decayed, written);
+    return { carries: [next], ys: [k.dot(qt, next, { contract: [[2], [2]], ...heads })] };
+  };
+  if (steps.size === 1) {
+    const only = advance(
+      [state],
+      inputs.map((x) => k.reshape(x, k.dimsOf(x).toSpliced(1, 1))),
+    );
+    return [k.reshape(at(only.ys, 0), k.dimsOf(v)), at(only.carries, 0)];
+  }
   const { carries, ys } = k.scan(
-    { carries: [state], xs, consts: [], length: steps.size, label: steps.label },
-    (carry, step) => {
-      const [qt, kt, vt, decay, rate] = step as [T, T, T, T, T];
-      const column = (x: T, count: number) =>
-        k.reshape(x, [...k.dimsOf(x), ...range(count).map(() => dim("_", 1))]);
-      const decayed = k.mul(at(carry, 0), column(decay, 2));
-      const read = k.dot(kt, decayed, { contract: [[2], [2]], ...heads });
-      const delta = k.mul(k.sub(vt, read), column(rate, 1));
-      const written = k.dot(kt, delta, { contract: [[], []], ...heads });
-      const next = k.add(decayed, written);
-      return { carries: [next], ys: [k.dot(qt, next, { contract: [[2], [2]], ...heads })] };
-    },
+    { carries: [state], xs: inputs.map(timeFirst), consts: [], length: steps.size, label: steps.label },
+    advance,
   );
   return [timeFirst(at(ys, 0)), at(carries, 0)];
 }

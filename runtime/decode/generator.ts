@@ -59,7 +59,7 @@ export type Generator = {
   start(rows: number): Sequences;
   /** Feeds each row its next tokens; rows may be fed different numbers of tokens, or none. */
   feed(sequences: Sequences, rows: readonly (readonly number[])[], options?: FeedOptions): Fed;
-  /** Lets go of sequences that are not fed any more. */
+  /** Lets go of sequences that are not fed any more, if they are still there. */
   drop(sequences: Sequences): void;
   /** Lets go of the weights. */
   release(): void;
@@ -169,7 +169,10 @@ export function generatorOver(
       const [logits = [], ...others] = found.map((byRow) => byRow.map(joined));
       return { sequences: held, logits, taps: others };
     },
-    drop: (sequences) => drop(known(sequences)),
+    drop(sequences) {
+      const held = sequences as Held;
+      if (held.family.has(held)) drop(held);
+    },
   };
 }
 

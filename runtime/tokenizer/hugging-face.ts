@@ -6,6 +6,7 @@ import { Tokenizer as Tokenizers } from "@huggingface/tokenizers";
 import { fail } from "../../compiler/diag.ts";
 import { readText } from "../files.ts";
 import { isRecord, parseJson } from "../json.ts";
+import { endOfTextIn, isId } from "./end-of-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 // What we use of the library, whose own declarations do not resolve under nodenext.
@@ -33,18 +34,21 @@ export function huggingFaceTokenizer(file: string): Tokenizer {
   const fields = readObject(file);
   const configFile = join(dirname(file), "tokenizer_config.json");
   const config = readIfThere(configFile);
-  const generationFile = join(dirname(file), "generation_config.json");
   const ids = vocabulary(file, fields);
   const tokenizer = build(file, fields, config);
   const named = (key: string): number | undefined => specialId(configFile, key, config[key], ids);
   const [eosId, bosId, padId] = [named("eos_token"), named("bos_token"), named("pad_token")];
-  const stops = generationEos(generationFile, readIfThere(generationFile));
+  const chatTemplate = chatTemplateOf(file, configFile, config["chat_template"]);
+  const stops = endOfTextIn(dirname(file), "generation_config.json");
   return {
     kind: "huggingface",
     vocabSize: 1 + [...ids.values()].reduce((largest, id) => Math.max(largest, id), -1),
     eosIds: [...new Set(eosId === undefined ? stops : [eosId, ...stops])],
     ...(bosId !== undefined && { bosId }),
     ...(padId !== undefined && { padId }),
+    specials: specialsOf(config),
+    ...(chatTemplate && { chatTemplate }),
+    has: (id) => tokenizer.id_to_token(id) !== undefined,
     encode: (text) => encode(file, tokenizer, text),
     // A model's vocabulary is often padded beyond the tokenizer's: such an id has no text.
     decode(all) {
@@ -74,8 +78,6 @@ function build(file: string, fields: Fields, config: Fields): Library {
     return fail({ code: "tokenizer-malformed", message: `${file}: not a usable tokenizer: ${why}` });
   }
 }
-
-const isId = (id: unknown): id is number => Number.isInteger(id) && Number(id) >= 0 && Number(id) < 2 ** 31;
 
 // Every token's id: `model.vocab` is a table, or for Unigram a list of [token, score], and added tokens have their own.
 function vocabulary(file: string, fields: Fields): ReadonlyMap<string, number> {
@@ -118,11 +120,28 @@ function specialId(
   });
 }
 
-function generationEos(file: string, config: Fields): readonly number[] {
-  const ids = [config["eos_token_id"] ?? []].flat();
-  if (ids.every(isId)) return ids;
+const SPECIALS = ["bos_token", "eos_token", "pad_token", "unk_token"];
+
+function specialsOf(config: Fields): Record<string, string> {
+  const pairs = SPECIALS.map((key) => {
+    const token = isRecord(config[key]) ? config[key]["content"] : config[key];
+    return [key, token] as const;
+  });
+  return Object.fromEntries(pairs.filter((pair): pair is [string, string] => typeof pair[1] === "string"));
+}
+
+// chat_template.jinja beside the tokenizer, or a text in its configuration, or there one of several by name.
+function chatTemplateOf(file: string, configFile: string, value: unknown): Tokenizer["chatTemplate"] {
+  const beside = join(dirname(file), "chat_template.jinja");
+  if (fs.existsSync(beside)) return { text: readText(beside), from: beside };
+  if (value === undefined || value === null) return undefined;
+  const named = Array.isArray(value) ? value.filter(isRecord) : [];
+  const text = typeof value === "string" ? value : (named.find(isDefault) ?? named[0])?.["template"];
+  if (typeof text === "string") return { text, from: configFile };
   return fail({
-    code: "tokenizer-special-token",
-    message: `${file}: expected eos_token_id to be an id or a list of ids`,
+    code: "tokenizer-malformed",
+    message: `${configFile}: expected chat_template to be a text or a list of named templates`,
   });
 }
+
+const isDefault = ({ name }: Fields): boolean => name === "default";

@@ -11,12 +11,18 @@ export type Tokenizer = {
   readonly kind: string;
   /** One more than the largest id. */
   readonly vocabSize: number;
+  /** Whether an id stands for a token. */
+  has(id: number): boolean;
   encode(text: string): number[];
   decode(ids: readonly number[]): string;
   /** Ids that end a text, the usual one first. */
   readonly eosIds: readonly number[];
   readonly bosId?: number;
   readonly padId?: number;
+  /** Special tokens by the names that chat templates know them by: bos_token, eos_token, … */
+  readonly specials: Readonly<Record<string, string>>;
+  /** The template of conversations that comes with it, and where it is from. */
+  readonly chatTemplate?: { readonly text: string; readonly from: string };
 };
 
 /** MaxText's `tokenizer_type` and `tokenizer_path`, the latter relative to `cwd`. */

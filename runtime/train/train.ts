@@ -11,8 +11,10 @@ import type { Weights } from "../checkpoint/hugging-face.ts";
 import { type ClaimedDirectory, claimDirectory, saveHuggingFace } from "../checkpoint/save.ts";
 import type { Batch, Dataset } from "../data/dataset.ts";
 import { openDataset, tokenizerOf } from "../data/open.ts";
+import { continueGreedily } from "../decode/generate.ts";
+import { openGenerator } from "../decode/generator.ts";
+import { allowedIn } from "../decode/prompts.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
-import { continueGreedily, openForward } from "../forward.ts";
 import { startingDraft, startingWeights, weightsOrigin } from "../starting-weights.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
@@ -191,12 +193,10 @@ function openSample(config: Config, cwd: string) {
     /** The continuation, or nothing when none is asked for. */
     run(engine: Engine, weights: Weights): string | undefined {
       if (ids.length === 0 || count === 0) return undefined;
-      const forward = openForward(config, engine, weights);
-      const text = tokenizer().decode(
-        continueGreedily(forward, ids, count, Math.min(vocab, tokenizer().vocabSize)),
-      );
-      forward.release();
-      return text;
+      const generator = openGenerator(config, engine, weights, { length: ids.length + count });
+      const found = continueGreedily(generator, ids, count, allowedIn(vocab, tokenizer()));
+      generator.release();
+      return tokenizer().decode(found);
     },
   };
 }

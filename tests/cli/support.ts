@@ -14,11 +14,17 @@ export type Outcome = {
 
 /** Surroundings that keep what is printed. */
 export function recordingIo(given: Partial<Io> = {}) {
+  let begun = "";
   const out: string[] = [];
   const err: string[] = [];
   const statuses: string[] = [];
   const io: Io = {
     out: (line) => void out.push(line),
+    write(text) {
+      const lines = `${begun}${text}`.split("\n");
+      begun = lines.pop() ?? "";
+      out.push(...lines);
+    },
     err: (line) => void err.push(line),
     status: (line) => void statuses.push(line),
     isTerminal: false,

@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { forwardModel } from "../../compiler/model.ts";
 import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
+import { continueGreedily } from "../../runtime/decode/generate.ts";
+import { openGenerator } from "../../runtime/decode/generator.ts";
 import type { Engine } from "../../runtime/engines/engine.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
-import { continueGreedily, openForward } from "../../runtime/forward.ts";
+import { openForward } from "../../runtime/forward.ts";
 import { startingWeights } from "../../runtime/starting-weights.ts";
 import { openTrainer } from "../../runtime/train/trainer.ts";
 import {
@@ -77,8 +79,11 @@ describe.each(goldenDirectories())("%s", (dir) => {
 
   test("greedy continuation", () => {
     const { prompt, greedy } = readGreedy(dir);
-    const forward = forwardOf(dir);
-    expect(continueGreedily(forward, prompt, greedy.length)).toEqual(greedy);
-    forward.release();
+    const config = configOf(dir);
+    const weights = startingWeights(config, forwardModel(config).params);
+    const length = prompt.length + greedy.length;
+    const generator = openGenerator(config, engine, weights, { length });
+    expect(continueGreedily(generator, prompt, greedy.length)).toEqual(greedy);
+    generator.release();
   });
 });

@@ -20,7 +20,6 @@ import {
 const loader = inert("it only tunes how fast data is read");
 const olmo = inert("q3c does not read OLMo's index");
 const padding = inert("text repeats until the steps are done");
-const conversations = later("it is for conversations, and q3c has plain text");
 const evaluation = later("it is for evaluating while training");
 const other = later("it is for kinds of dataset_type that q3c does not read");
 
@@ -35,9 +34,9 @@ export const tokenizer = {
     "sentencepiece",
     "The kind of tokenizer; byte has the 256 bytes as its vocabulary (q3c only).",
   ),
-  use_chat_template: conversations(bool, false, "Renders prompts with the tokenizer's chat template."),
-  chat_template_path: conversations(text, "", "A file with another chat template."),
-  chat_template: conversations(text, "", "Another chat template."),
+  use_chat_template: key(bool, false, "Renders prompts with the tokenizer's chat template."),
+  chat_template_path: key(text, "", "A file with another chat template, as it is or in JSON."),
+  chat_template: key(text, "", "Another chat template."),
   tokenize_train_data: limited("dataset_type=text is tokenized, synthetic is token ids")(
     bool,
     true,

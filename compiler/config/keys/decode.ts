@@ -6,7 +6,6 @@ import {
   inert,
   ints,
   key,
-  later,
   limited,
   mapping,
   natural,
@@ -16,28 +15,31 @@ import {
   text,
 } from "../key.ts";
 
-const decode = later("it is for decoding; `q3c run` continues sample_prompt");
 const layout = inert("it only arranges the cache in memory");
 const server = inert("it belongs to MaxText's servers");
 const benchmark = inert("it belongs to MaxText's microbenchmark");
 
 export const decoding = {
-  prompt: decode(text, "I love to", "The text to continue."),
-  max_prefill_predict_length: decode(positive, 64, "Longest prompt, in tokens."),
-  decode_sampling_strategy: decode(
+  prompt: key(text, "I love to", "The text to continue."),
+  max_prefill_predict_length: key(
+    positive,
+    64,
+    "Longest prompt of `q3c decode`, in tokens; max_target_length counts from there.",
+  ),
+  decode_sampling_strategy: key(
     oneOf("greedy", "weighted", "nucleus", "topk", "composite"),
     "greedy",
     "How a token is chosen: the best, by weight, or by weight among the best.",
   ),
-  decode_sampling_nucleus_p: decode(float, -1, "Probability that nucleus keeps."),
-  decode_sampling_top_k: decode(natural, 0, "Tokens that topk keeps."),
-  decode_sampling_temperature: decode(nonNegative, 1.0, "Divides the logits."),
-  autoregressive_decode_assert: decode(text, "", "Fails unless the answer begins with this."),
-  return_log_prob: decode(bool, false, "Gives the log probability of every token."),
+  decode_sampling_nucleus_p: key(float, -1, "Probability that nucleus and composite keep."),
+  decode_sampling_top_k: key(natural, 0, "Tokens that topk and composite keep."),
+  decode_sampling_temperature: key(nonNegative, 1.0, "Divides the logits; 0 is greedy."),
+  autoregressive_decode_assert: key(text, "", "Fails unless the answer begins with this."),
+  return_log_prob: key(bool, false, "Gives the log probability of every token, with --json."),
   multi_sampling: limited("q3c samples each prompt once")(bool, false, "Samples several answers per prompt."),
-  use_chunked_prefill: decode(bool, false, "Reads long prompts in chunks."),
-  prefill_chunk_size: decode(positive, 256, "Tokens per chunk of use_chunked_prefill."),
-  system_prompt: decode(text, "", "What a chat begins with."),
+  use_chunked_prefill: key(bool, false, "Reads long prompts in chunks."),
+  prefill_chunk_size: key(positive, 256, "Tokens per chunk of use_chunked_prefill."),
+  system_prompt: key(text, "", "What a chat begins with."),
   sample_prompt: key(text, "", "A text to continue greedily when `q3c run` is done. (q3c only)"),
   sample_tokens: key(natural, 64, "How many tokens continue sample_prompt. (q3c only)"),
 } as const;

@@ -1,0 +1,25 @@
+// The ids of end-of-text that files beside a model name.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fail } from "../../compiler/diag.ts";
+import { readText } from "../files.ts";
+import { isRecord, parseJson } from "../json.ts";
+
+export const isId = (id: unknown): id is number =>
+  Number.isInteger(id) && Number(id) >= 0 && Number(id) < 2 ** 31;
+
+/** `eos_token_id` of a Hugging Face JSON file, an id or a list of them; none if there is no such file or key. */
+export function endOfTextIn(
+  folder: string,
+  name: "generation_config.json" | "config.json",
+): readonly number[] {
+  const file = join(folder, name);
+  if (!existsSync(file)) return [];
+  const fields = parseJson({ file, text: readText(file) });
+  const ids = isRecord(fields) ? [fields["eos_token_id"] ?? []].flat() : [fields];
+  if (ids.every(isId)) return ids;
+  return fail({
+    code: "tokenizer-special-token",
+    message: `${file}: expected eos_token_id to be an id or a list of ids`,
+  });
+}
