@@ -28,9 +28,6 @@ test("a key is explained by its row of the table", () => {
 
 test("what q3c does not do yet is not claimed", () => {
   const last = (name: string) => explainKey(name).split("\n").at(-1);
-  expect(last("prompt")).toBe(
-    "q3c accepts any value and does nothing with it yet: it is for decoding; `q3c run` continues sample_prompt.",
-  );
   expect(last("packing")).toBe(
     "q3c accepts any value and does nothing with it yet: q3c gives each document sequences of its own, as packing=false does.",
   );
