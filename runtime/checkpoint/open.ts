@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail } from "../../compiler/diag.ts";
 import { failRead } from "../files.ts";
-import { looksLikeOrbax } from "./orbax/files.ts";
+import { looksLikeOrbax, stepsIn } from "./orbax/files.ts";
 import { type OrbaxReader, openOrbax } from "./orbax/read.ts";
 import { openSafetensors, type Safetensors } from "./safetensors.ts";
 import { tensorsOf } from "./safetensors-boxes.ts";
@@ -16,11 +16,13 @@ export type Checkpoint =
 
 /**
  * Opens a safetensors file, a directory of them, or an Orbax checkpoint: the directory of an item, of a step or of all
- * steps, of which the latest finished one is taken.
+ * steps, of which the latest finished one is taken. Steps may be directories of safetensors too.
  */
 export function openCheckpoint(path: string): Checkpoint {
   if (isDirectory(path) && !hasSafetensors(path)) {
     if (looksLikeOrbax(path)) return { format: "orbax", tensors: openOrbax(path) };
+    const latest = stepsIn(path).find(hasSafetensors);
+    if (latest !== undefined) return openCheckpoint(latest);
     fail({
       code: "checkpoint-missing",
       message: `${path}: no checkpoint: expected safetensors files, or an Orbax item, step or directory of steps; found ${found(path)}`,

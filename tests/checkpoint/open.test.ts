@@ -73,10 +73,15 @@ test("the format is told from the files, and what is none of them is said with w
   writer.write("w", box, new Uint8Array(4));
   writer.commit();
   writeSafetensors(join(path, "model.safetensors"), []);
+  for (const step of ["9", "10"]) {
+    fs.mkdirSync(join(path, "trained", step), { recursive: true });
+    writeSafetensors(join(path, "trained", step, "model.safetensors"), []);
+  }
   for (const [place, format] of [
     ["run", "orbax"],
     ["run/4", "orbax"],
     ["run/4/items", "orbax"],
+    ["trained", "safetensors"],
     ["model.safetensors", "safetensors"],
     ["", "safetensors"],
   ] as const) {
@@ -84,6 +89,7 @@ test("the format is told from the files, and what is none of them is said with w
     expect(found).toBe(format);
     tensors.close();
   }
+  expect(openTensors(join(path, "trained")).path).toBe(join(path, "trained", "10"));
   expect(failure(() => openTensors(join(path, "run", "4", "items", "d")))).toMatchObject({
     code: "checkpoint-missing",
     message: expect.stringMatching(

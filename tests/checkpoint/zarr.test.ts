@@ -1,7 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import type { KvReader } from "../../runtime/checkpoint/kv.ts";
 import type { Box } from "../../runtime/checkpoint/tensors.ts";
 import { openArray, type ZarrVersion } from "../../runtime/checkpoint/zarr/array.ts";
+import type { Memo } from "../../runtime/checkpoint/zarr/memo.ts";
 import { failure } from "./support.ts";
 import {
   type Chain,
@@ -119,7 +121,7 @@ const json = (value: object): Uint8Array => new TextEncoder().encode(JSON.string
 
 /** Opens the array `w` in a store of these values. */
 const open = (values: ReadonlyMap<string, Uint8Array>, version: ZarrVersion, isComplete = false) =>
-  openArray(storeOf(values), "w", { version, isComplete, memo: {} });
+  openArray(storeOf(values), "w", { version, isComplete, memo: new Map() });
 
 function expectRead(
   values: ReadonlyMap<string, Uint8Array>,
@@ -219,6 +221,46 @@ test("zarr v2: any shape, grid, compressor, order and byte order reads as what w
   );
 });
 
+test("a chunk of which parts are wanted is decoded once, and what is held of chunks is limited", () => {
+  const rows = 48;
+  const row = 1 << 20;
+  // Three chunks of 48 MiB, of which two fit.
+  const metadata = {
+    zarr_format: 2,
+    shape: [3 * rows, row],
+    chunks: [rows, row],
+    dtype: "|u1",
+    compressor: null,
+    order: "C",
+  };
+  const body = new Uint8Array(rows * row);
+  const values = new Map([
+    ["w/.zarray", json(metadata)],
+    ...[0, 1, 2].map((i) => [`w/${i}.0`, body] as const),
+  ]);
+  const reads: string[] = [];
+  const store = storeOf(values);
+  const counted: KvReader = {
+    ...store,
+    read(key) {
+      reads.push(key);
+      return store.read(key);
+    },
+  };
+  const memo: Memo = new Map();
+  const array = openArray(counted, "w", { version: 2, isComplete: true, memo });
+  const touch = (chunk: number): number => {
+    reads.length = 0;
+    array.read([
+      [chunk * rows, chunk * rows + 1],
+      [0, 8],
+    ]);
+    return reads.length;
+  };
+  expect([0, 0, 1, 0, 2, 0, 1].map(touch)).toEqual([1, 0, 1, 0, 1, 0, 1]);
+  expect([...memo.values()].reduce((sum, bytes) => sum + bytes.length, 0)).toBe(2 * rows * row);
+});
+
 describe("chunks that were never written", () => {
   const [F32] = TYPES.filter(({ v3 }) => v3 === "float32");
   const sample: Sample = { shape: [4], chunk: [2], type: F32!, bytes: new Uint8Array(16) };
@@ -243,7 +285,7 @@ describe("chunks that were never written", () => {
     const array = openArray(storeOf(new Map([...values(null), ["other", new Uint8Array()]])), "w", {
       version: 2,
       isComplete: true,
-      memo: {},
+      memo: new Map(),
     });
     expect(failure(() => array.read([[0, 4]]))).toMatchObject({
       code: "chunk-missing",

@@ -31,6 +31,14 @@ export type Place = {
 
 const isStep = (name: string): boolean => /^\d{1,15}$/.test(name);
 
+/** The directories of numbered steps at a path, the latest first. */
+export const stepsIn = (path: string): readonly string[] =>
+  list(path)
+    .filter(isStep)
+    .toSorted((a, b) => Number(b) - Number(a))
+    .map((name) => join(path, name))
+    .filter((step) => fs.statSync(step, { throwIfNoEntry: false })?.isDirectory());
+
 const has = (directory: string, name: string): boolean => fs.existsSync(join(directory, name));
 
 /** The item at a path, which may be the item's directory, a step's, or the one that holds the steps. */
@@ -41,9 +49,8 @@ export function findItem(path: string): Place {
   if (names.includes(TREE)) return placeOf(resolve(path));
   const items = itemsIn(path);
   if (items.length > 0) return placeOf(join(resolve(path), chooseItem(path, items)));
-  const steps = names.filter(isStep).toSorted((a, b) => Number(b) - Number(a));
-  const latest = steps.find((step) => isFinished(join(path, step)) && itemsIn(join(path, step)).length > 0);
-  if (latest !== undefined) return findItem(join(path, latest));
+  const latest = stepsIn(path).find((step) => isFinished(step) && itemsIn(step).length > 0);
+  if (latest !== undefined) return findItem(latest);
   return failNotFound(path, names);
 }
 
@@ -52,8 +59,8 @@ export function looksLikeOrbax(path: string): boolean {
   const names = list(path);
   return (
     [TREE, STEP_METADATA, MANIFEST, COMMITTED].some((name) => names.includes(name)) ||
-    names.some((name) => name.includes(ASIDE) || isStep(name)) ||
-    itemsIn(path).length > 0
+    names.some((name) => name.includes(ASIDE)) ||
+    [path, ...stepsIn(path)].some((place) => itemsIn(place).length > 0)
   );
 }
 

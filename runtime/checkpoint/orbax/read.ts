@@ -8,7 +8,7 @@ import { openOcdbt } from "../ocdbt/read.ts";
 import type { TensorReader } from "../tensors.ts";
 import { metadataKey, openArray, type ZarrArray } from "../zarr/array.ts";
 import { openDirectory } from "../zarr/directory.ts";
-import type { Memo } from "../zarr/layout.ts";
+import type { Memo } from "../zarr/memo.ts";
 import { findItem, MANIFEST, readCustomMetadata, STRINGS, TREE } from "./files.ts";
 import { checkSums } from "./sums.ts";
 import { ARRAY_KINDS, type Leaf, nameOf, readObject, readTree, type Tree } from "./tree.ts";
@@ -74,7 +74,7 @@ function openArrays(
   store: KvReader,
   { leaves, zarrVersion, isComplete }: Tree,
 ): ReadonlyMap<string, ZarrArray> {
-  const memo: Memo = {};
+  const memo: Memo = new Map();
   const arrays = leaves.filter(isArray).map(({ path }): [string, ZarrArray] => {
     const name = nameOf(path);
     const key = `${name}/${metadataKey(zarrVersion)}`;

@@ -15,15 +15,8 @@ import {
 import type { KvReader, KvWriter } from "../kv.ts";
 import type { Box, StoredTensor } from "../tensors.ts";
 import type { Site } from "./codecs.ts";
-import {
-  checksumsOf,
-  type Encoded,
-  failAbsent,
-  filled,
-  type Memo,
-  readChunks,
-  readLayout,
-} from "./layout.ts";
+import { checksumsOf, type Encoded, failAbsent, filled, readChunks, readLayout } from "./layout.ts";
+import type { Memo } from "./memo.ts";
 import type { ArrayMetadata } from "./metadata.ts";
 import { METADATA_V2, parseV2, printV2 } from "./v2.ts";
 import { METADATA_V3, parseV3, printV3 } from "./v3.ts";
@@ -56,7 +49,7 @@ export type OpenOptions = {
   readonly version: ZarrVersion;
   /** Whether every chunk must be there; otherwise one that is not holds the fill value. */
   readonly isComplete: boolean;
-  /** Shared by the arrays of one checkpoint, so that only one decoded chunk is held. */
+  /** Shared by the arrays of a checkpoint, so that what it holds is limited for all together. */
   readonly memo: Memo;
 };
 

@@ -16,6 +16,7 @@ import type { ByteRange } from "../kv.ts";
 import type { Box } from "../tensors.ts";
 import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
 import { type Element, toNative } from "./element.ts";
+import { forget, type Memo, recall } from "./memo.ts";
 
 /** The way from elements to the bytes of a chunk. */
 export type Layout = {
@@ -47,11 +48,8 @@ export type Reading = {
   readonly site: Site;
   /** One element for those that were never written, or nothing if all of them must be there. */
   readonly fill: Uint8Array | undefined;
-  /** The last decoded chunk of which only a part was wanted: the next box is often the next part of it. */
   readonly memo: Memo;
 };
-
-export type Memo = { decoded?: { readonly key: string; readonly bytes: Uint8Array } | undefined };
 
 /** Elements of a box, all of them `fill`. */
 export function filled(box: Box, fill: Uint8Array, site: Site): Uint8Array {
@@ -105,22 +103,31 @@ function readOrdered(
   }
   const { site, memo } = reading;
   const whole = wholeBox(shape);
-  const isWhole = isSameBox(box, whole);
+  if (isSameBox(box, whole)) return decodeWhole(layout, shape, encoded, site);
   const key = `${site.tensor}/${site.what}`;
-  if (isWhole || memo.decoded?.key !== key) {
-    // Let go of the last one before the next is made.
-    memo.decoded = undefined;
-    const length = countOf(shape) * element.width;
-    const stored = decodeBytes(codecs, encoded.read(), length, site);
-    if (stored.length !== length)
-      failDamaged(site, `expected ${length} bytes of elements, found ${stored.length}`);
-    const bytes = toNative(element, stored);
-    if (isWhole) return bytes;
-    memo.decoded = { key, bytes };
+  let bytes = recall(memo, key);
+  if (!bytes) {
+    // Room is made first, so that the old and the new are never held together.
+    forget(memo, countOf(shape) * element.width);
+    bytes = decodeWhole(layout, shape, encoded, site);
+    memo.set(key, bytes);
   }
   const out = allocate(countOf(shapeOfBox(box)) * element.width, site);
-  copyBox({ box: whole, bytes: memo.decoded.bytes }, { box, bytes: out }, element.width);
+  copyBox({ box: whole, bytes }, { box, bytes: out }, element.width);
   return out;
+}
+
+function decodeWhole(
+  { element, bytes: codecs }: Layout,
+  shape: readonly number[],
+  encoded: Encoded,
+  site: Site,
+): Uint8Array {
+  const length = countOf(shape) * element.width;
+  const stored = decodeBytes(codecs, encoded.read(), length, site);
+  if (stored.length !== length)
+    failDamaged(site, `expected ${length} bytes of elements, found ${stored.length}`);
+  return toNative(element, stored);
 }
 
 const ENTRY_BYTES = 16;
