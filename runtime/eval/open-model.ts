@@ -1,46 +1,73 @@
-// A model with its tokenizer, ready to score texts.
+// A model with its tokenizer, ready to score texts and to write on.
 
 import { createHash } from "node:crypto";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail } from "../../compiler/diag.ts";
 import { printModule } from "../../compiler/ir/print.ts";
 import { forwardModel, moduleStats } from "../../compiler/model.ts";
+import { tokenizerOf } from "../data/open.ts";
+import { type Generator, openGenerator } from "../decode/generator.ts";
+import { allowedIn, stopsOf } from "../decode/prompts.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
-import { openForward } from "../forward.ts";
 import { startingWeights, weightsOrigin } from "../starting-weights.ts";
-import { openTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
-import { padding, type Run } from "./score.ts";
+import { type Message, openChatTemplate } from "../tokenizer/chat-template.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { beginReading, type Reading } from "./reading.ts";
 
-/** What answers depend on besides the questions. */
+/** What a model's answers depend on besides the questions. */
 export type ModelFacts = { readonly weights: string; readonly program: string; readonly tokenizer: string };
 
 export type OpenModel = {
-  readonly run: Run;
+  readonly generator: Generator;
+  readonly vocab: number;
+  /** Most tokens of a text. */
+  readonly maxTokens: number;
+  /** Begins a text. */
+  begin(): Reading;
   readonly tokenizer: Tokenizer;
-  /** Whether texts begin with the tokenizer's beginning-of-text. */
-  readonly addBos: boolean;
+  /** Tokens that end a text. */
+  readonly stops: ReadonlySet<number>;
+  /** By id, 1 where a text may hold it. */
+  readonly allowed: Uint8Array;
+  /** The tokens of a text, behind beginning-of-text if the model is used to it. */
+  encode(text: string): readonly number[];
+  /** A conversation as the text that the model was trained to continue. */
+  chat(messages: readonly Message[]): string;
   readonly facts: ModelFacts;
 };
 
 /** Loads the weights and the tokenizer that a configuration names. */
 export function openModel(config: Config, engine: Engine, cwd: string): OpenModel {
-  const { tokenizer_type: type, tokenizer_path: path, add_bos: addBos } = config.values;
-  const tokenizer = openTokenizer({ type, path: path ?? "", cwd });
-  if (tokenizer.vocabSize > config.values.vocab_size) {
+  const { values } = config;
+  const tokenizer = tokenizerOf(config, cwd);
+  if (tokenizer.vocabSize > values.vocab_size) {
     fail({
       code: "token-out-of-vocabulary",
-      message: `the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but the model's vocab_size is ${config.values.vocab_size}`,
+      message: `the tokenizer has ids up to ${tokenizer.vocabSize - 1}, but the model's vocab_size is ${values.vocab_size}`,
+      at: config.spanOf("tokenizer_path"),
       help: "set tokenizer_path to the model's own tokenizer",
     });
   }
   const { module, params } = forwardModel(config);
   requireFit(engine, moduleStats(module).parameters * 4, "the weights");
-  const forward = openForward(config, engine, startingWeights(config, params));
+  const generator = openGenerator(config, engine, startingWeights(config, params));
   const program = createHash("sha256").update(printModule(module)).digest("hex").slice(0, 16);
+  const start = values.add_bos && !tokenizer.chatTemplate ? [tokenizer.bosId ?? []].flat() : [];
+  const template = { text: values.chat_template, path: values.chat_template_path, cwd };
   return {
-    run: padding((tokens) => forward.run(tokens)),
+    generator,
+    vocab: generator.vocab,
+    maxTokens: generator.length,
+    begin: () => beginReading(generator),
     tokenizer,
-    addBos,
-    facts: { weights: weightsOrigin(config), program, tokenizer: path ? `${type} ${path}` : type },
+    stops: stopsOf(config, tokenizer),
+    allowed: allowedIn(generator.vocab, tokenizer),
+    encode: (text) => [...start, ...tokenizer.encode(text)],
+    chat: (messages) => openChatTemplate(tokenizer, template).render(messages),
+    facts: {
+      weights: weightsOrigin(config),
+      program,
+      tokenizer: [values.tokenizer_type, values.tokenizer_path ?? ""].join(" ").trim(),
+    },
   };
 }

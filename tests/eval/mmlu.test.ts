@@ -4,9 +4,14 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { loadConfig } from "../../compiler/config/load.ts";
+import { forwardModel } from "../../compiler/model.ts";
+import type { Generator } from "../../runtime/decode/generator.ts";
+import { greedy } from "../../runtime/decode/sampling.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
+import { logSumExp } from "../../runtime/eval/log-softmax.ts";
 import { CATEGORIES, categoryOf } from "../../runtime/eval/mmlu/categories.ts";
 import { ask, digestOf, evaluate, type Judge } from "../../runtime/eval/mmlu/evaluate.ts";
+import { answerIn, byGeneration } from "../../runtime/eval/mmlu/generation.ts";
 import { byLikelihood } from "../../runtime/eval/mmlu/likelihood.ts";
 import { DEFAULT_TEMPLATE, promptsOf } from "../../runtime/eval/mmlu/prompt.ts";
 import { questionOf } from "../../runtime/eval/mmlu/question.ts";
@@ -15,7 +20,10 @@ import { mmluLines, mmluReport } from "../../runtime/eval/mmlu/report.ts";
 import { type Answered, fileResults, memoryResults } from "../../runtime/eval/mmlu/results.ts";
 import { accuracyOf, pooledAccuracy, wilson } from "../../runtime/eval/mmlu/statistics.ts";
 import { openModel } from "../../runtime/eval/open-model.ts";
-import { logLikelihoods, logProbability, paddedLength, padding } from "../../runtime/eval/score.ts";
+import type { Reading } from "../../runtime/eval/reading.ts";
+import { openScorer } from "../../runtime/eval/score.ts";
+import { openForward } from "../../runtime/forward.ts";
+import { startingWeights } from "../../runtime/starting-weights.ts";
 import { byteTokenizer } from "../../runtime/tokenizer/byte.ts";
 import { failure } from "../checkpoint/support.ts";
 import { q3c } from "../cli/support.ts";
@@ -179,59 +187,87 @@ describe("figures", () => {
   });
 });
 
-/** Logits of a position that follow from the tokens up to it, as a causal model's do. */
-const fakeRun = (tokens: readonly number[]) => {
-  const vocab = 5;
-  const logits = new Float32Array(tokens.length * vocab);
+const VOCAB = 5;
+
+/** Logits [tokens, vocab] that follow from all tokens up to each, as a causal model's do. */
+function fakeLogits(tokens: readonly number[]): Float32Array {
   let state = 7;
-  for (const [i, token] of tokens.entries()) {
-    state = (state * 31 + token) % 1009;
-    for (let id = 0; id < vocab; id++) logits[i * vocab + id] = ((state * (id + 3)) % 97) / 10;
-  }
-  return { logits, vocab };
-};
+  return Float32Array.from(
+    tokens.flatMap((token) => {
+      state = (state * 31 + token) % 1009;
+      return Array.from({ length: VOCAB }, (_, id) => ((state * (id + 3)) % 97) / 10);
+    }),
+  );
+}
+
+/** A model of these, and how many tokens it has read so far. */
+function fakeModel(vocab = VOCAB, logitsOf = fakeLogits) {
+  const seen = { tokens: 0, peeks: [] as (readonly number[])[] };
+  const begin = (): Reading => {
+    let here: readonly number[] = [];
+    const peek = (tokens: readonly number[], isEach: boolean): Float32Array => {
+      seen.tokens += tokens.length;
+      seen.peeks.push([...here, ...tokens]);
+      const all = logitsOf([...here, ...tokens]);
+      return all.slice((isEach ? here.length : here.length + tokens.length - 1) * vocab);
+    };
+    const read = (tokens: readonly number[], isEach: boolean): Float32Array => {
+      const logits = peek(tokens, isEach);
+      here = [...here, ...tokens];
+      return logits;
+    };
+    return { read, peek, close() {} };
+  };
+  return { vocab, begin, seen };
+}
 
 describe("scores", () => {
-  const ids = fc.array(fc.nat(4), { minLength: 1, maxLength: 6 });
+  const ids = fc.array(fc.nat(VOCAB - 1), { minLength: 1, maxLength: 6 });
+  const beginnings = fc.array(fc.array(fc.nat(VOCAB - 1), { minLength: 17, maxLength: 40 }), {
+    minLength: 1,
+  });
 
-  test("answers to one question share runs, and score as each alone", () => {
+  test("answers share runs and questions share beginnings, and all score as each alone", () => {
+    const question = fc.tuple(fc.nat(2), ids, fc.array(ids, { minLength: 1, maxLength: 5 }));
     fc.assert(
-      fc.property(ids, fc.array(ids, { minLength: 1, maxLength: 5 }), (context, answers) => {
-        const items = answers.map((answer) => ({ tokens: [...context, ...answer], from: context.length }));
-        let runs = 0;
-        const shared = logLikelihoods((tokens) => {
-          runs++;
-          return fakeRun(tokens);
-        }, items);
-        expect(shared).toEqual(items.map((item) => logLikelihoods(fakeRun, [item])[0]));
-        if (answers.every((answer) => answer.length === 1)) expect(runs).toBe(1);
-        // Chain rule: an answer's likelihood is the product of its tokens'.
-        const [item] = items;
-        const parts = item!.tokens.slice(item!.from).map((token, i) => {
-          const before = item!.tokens.slice(0, item!.from + i);
-          return logProbability(fakeRun(before), before.length - 1, token);
-        });
-        expect(shared[0]).toBeCloseTo(
-          parts.reduce((a, b) => a + b),
-          9,
-        );
+      fc.property(beginnings, fc.array(question, { maxLength: 6 }), (starts, questions) => {
+        const scorer = openScorer(fakeModel());
+        for (const [which, text, answers] of questions) {
+          const context = [...(starts[which % starts.length] ?? []), ...text];
+          const items = answers.map((answer) => ({ tokens: [...context, ...answer], from: context.length }));
+          const shared = scorer.logLikelihoods(items);
+          for (const [i, { tokens, from }] of items.entries()) {
+            // The chain rule: an answer's likelihood is the product of its tokens'.
+            const logits = fakeLogits(tokens);
+            let sum = 0;
+            for (let at = from; at < tokens.length; at++) {
+              const row = logits.slice((at - 1) * VOCAB, at * VOCAB);
+              sum += row[tokens[at]!]! - Math.log(row.reduce((total, x) => total + Math.exp(x), 0));
+            }
+            expect(shared[i]).toBeCloseTo(sum, 9);
+          }
+        }
       }),
     );
   });
 
-  test("lengths are padded to a few sizes, and by little", () => {
-    const sizes = new Set(Array.from({ length: 4096 }, (_, i) => paddedLength(i + 1)));
-    expect(sizes.size).toBeLessThanOrEqual(32);
-    for (const n of [1, 16, 17, 64, 65, 100, 1000, 2048, 4095]) {
-      expect(paddedLength(n)).toBeGreaterThanOrEqual(n);
-      expect(paddedLength(n) - n).toBeLessThan(Math.max(16, n / 4));
+  test("four answers of one token to ten questions below the same examples: the examples are read twice", () => {
+    const model = fakeModel();
+    const scorer = openScorer(model);
+    const examples = Array.from({ length: 100 }, (_, i) => (i * i) % VOCAB);
+    for (let i = 0; i < 10; i++) {
+      const context = [...examples, i % 2, 3 - (i % 2), 1];
+      scorer.logLikelihoods(
+        [0, 1, 2, 3].map((answer) => ({ tokens: [...context, answer], from: context.length })),
+      );
     }
+    expect(model.seen.tokens).toBe(103 + 100 + 9 * 3);
   });
 });
 
 const small = [
   "examples/train.yml",
-  ..."base_emb_dim=16 head_dim=8 gdn_key_head_dim=8 gdn_value_head_dim=8 base_moe_mlp_dim=8 base_mlp_dim=8".split(
+  ..."base_emb_dim=16 head_dim=8 gdn_key_head_dim=8 gdn_value_head_dim=8 base_moe_mlp_dim=8 base_mlp_dim=8 base_num_decoder_layers=2 inhomogeneous_layer_cycle_interval=2".split(
     " ",
   ),
   "max_target_length=96",
@@ -239,45 +275,107 @@ const small = [
 const config = loadConfig(small, { env: {}, cwd: process.cwd(), modelsDir: join(process.cwd(), "models") });
 
 describe("a model", () => {
-  test("padding changes no score", async () => {
-    const { run } = openModel(config, await startTfjsEngine(), process.cwd());
-    const tokens = byteTokenizer.encode("Which of them is it, and why?");
-    const padded = run(tokens);
-    const vocab = padded.vocab;
-    // Ids of the padding itself must not matter either.
-    const other = padding((ids) =>
-      run([...ids.slice(0, tokens.length), ...ids.slice(tokens.length).map(() => 9)]),
-    )(tokens);
-    for (let i = 0; i < tokens.length * vocab; i++) expect(other.logits[i]).toBeCloseTo(padded.logits[i]!, 5);
+  test("scores are those of the forward program, whatever was read before", async () => {
+    const engine = await startTfjsEngine();
+    const model = openModel(config, engine, process.cwd());
+    const { params } = forwardModel(config);
+    const forward = openForward(config, engine, startingWeights(config, params));
+    const scorer = openScorer(model);
+    for (const text of ["Which of them is it, and why? A", "Which of them is it, and when? B", "Which? C"]) {
+      const tokens = byteTokenizer.encode(text);
+      const { logits, vocab } = forward.run(tokens);
+      const row = logits.subarray((tokens.length - 2) * vocab, (tokens.length - 1) * vocab);
+      const [score] = scorer.logLikelihoods([{ tokens, from: tokens.length - 1 }]);
+      expect(score).toBeCloseTo(row[tokens.at(-1)!]! - logSumExp(row), 5);
+    }
+    scorer.close();
   });
 
   test("a prompt that is too long loses its beginning, as lm-evaluation-harness cuts it", () => {
     const question = subjects[0]!.test[1]!;
-    const seen: (readonly number[])[] = [];
-    const judge = byLikelihood(
-      (tokens) => {
-        seen.push(tokens);
-        return { logits: new Float32Array(tokens.length * 256), vocab: 256 };
-      },
-      { tokenizer: byteTokenizer, addBos: true, maxTokens: 10 },
-    );
+    const model = fakeModel(256, (tokens) => new Float32Array(tokens.length * 256));
+    const judge = byLikelihood(openScorer(model), { ...byteTokenizer, maxTokens: 10 });
     // Two bytes a letter: " A"; the last is not read.
     const verdict = judge("0123456789 Answer:", question);
     expect(verdict).toMatchObject({ chosen: 0, truncated: 10 });
-    expect(byteTokenizer.decode(seen[0]!)).toBe(" Answer: ".slice(-9));
-    expect(seen).toHaveLength(1);
-    const none = byLikelihood(fakeRun, { tokenizer: byteTokenizer, addBos: false, maxTokens: 2 });
+    expect(byteTokenizer.decode(model.seen.peeks[0]!)).toBe(" Answer: ".slice(-9));
+    expect(model.seen.peeks).toHaveLength(1);
+    const none = byLikelihood(openScorer(fakeModel()), { ...byteTokenizer, maxTokens: 2 });
     expect(failure(() => none("x:", question)).message).toMatch(
       /leaves room for 2 tokens, and the answer ` A` alone takes 2/,
     );
   });
 
   test("broken weights are an error, not an answer", () => {
-    const judge = byLikelihood(
-      (tokens) => ({ logits: new Float32Array(tokens.length * 256).fill(Number.NaN), vocab: 256 }),
-      { tokenizer: byteTokenizer, addBos: false, maxTokens: 1000 },
-    );
+    const model = fakeModel(256, (tokens) => new Float32Array(tokens.length * 256).fill(Number.NaN));
+    const judge = byLikelihood(openScorer(model), { ...byteTokenizer, maxTokens: 1000 });
     expect(failure(() => judge("Answer:", subjects[0]!.test[0]!)).code).toBe("mmlu-not-finite");
+  });
+});
+
+describe("answers that the model writes", () => {
+  const letters = ["A", "B", "C", "D"];
+  const prompt = "Question?\nA. Answer: D\nAnswer:";
+
+  test.each([
+    [" B", 1],
+    ["\n\nC. the third", 2],
+    // MaxText takes this `a` for an answer, and a wrong one.
+    [" a dog", undefined],
+    [" b", undefined],
+    [" a dog. The answer is C", 2],
+    [" I say: the ANSWER is\nD", 3],
+    [" E or F. answer:B", 1],
+    [" The answer", undefined],
+    ["", undefined],
+  ])("after a prompt that ends in `Answer:`, %j is %p", (output, index) => {
+    expect(answerIn(prompt, output, letters)).toBe(index);
+  });
+
+  test("what stands in the prompt is no answer", () => {
+    expect(answerIn("Answer: A\n\nWell, let us think.", " B", letters)).toBeUndefined();
+    expect(answerIn("Answer: A\n\nWell, let us think.", " The answer is B", letters)).toBe(1);
+    expect(answerIn("Answer:", " D", ["A", "B"])).toBeUndefined();
+  });
+
+  /** A model that writes a text whatever it reads. */
+  function writer(text: string) {
+    const written = [...byteTokenizer.encode(text), 0];
+    const fed: number[][] = [];
+    const generator: Generator = {
+      vocab: 256,
+      length: 100,
+      start: () => ({ lengths: [0] }),
+      feed({ lengths: [length = 0] }, [row = []]) {
+        fed.push([...row]);
+        const logits = new Float32Array(256);
+        logits[written[fed.length - 1] ?? 0] = 9;
+        return { sequences: { lengths: [length + row.length] }, logits: [logits], taps: [] };
+      },
+      drop() {},
+      release() {},
+    };
+    const { encode } = byteTokenizer;
+    const allowed = new Uint8Array(256).fill(1);
+    const model = { generator, tokenizer: byteTokenizer, stops: new Set([0]), encode, allowed };
+    return { model, fed };
+  }
+  const question = { subject: "anatomy", question: "?", choices: ["1", "2", "3", "4"], answer: 0 };
+  const options = { sampling: greedy, seed: 0, maxPrompt: 10, maxTokens: 30 };
+
+  test("the model writes until a letter can be read, the text ends, or there is no room", async () => {
+    const long = "0123456789 Answer:";
+    const { model, fed } = writer("\n\nB, I think");
+    expect(await byGeneration(model, options)(long, question)).toEqual({
+      chosen: 1,
+      truncated: 8,
+      output: "\n\nB",
+    });
+    expect(byteTokenizer.decode(fed[0]!)).toBe("89 Answer:");
+    const ended = await byGeneration(writer("none").model, options)("Answer:", question);
+    expect(ended).toEqual({ chosen: null, truncated: 0, output: "none" });
+    const endless = await byGeneration(writer("x".repeat(90)).model, options)("Answer:", question);
+    expect(endless).toEqual({ chosen: null, truncated: 0, output: "x".repeat(23) });
   });
 });
 
@@ -341,7 +439,9 @@ describe("results", () => {
     const report = mmluReport(answers);
     expect(report).toMatchObject({ truncated: 1, unanswered: 1, overall: { correct: 1, count: 2 } });
     expect(Object.keys(report.categories)).toEqual(["STEM"]);
-    expect(mmluLines(report).join("\n")).toMatch(/1 prompts were too long.*\n.*1 answers named no choice/);
+    expect(mmluLines(report, "9 tokens").join("\n")).toMatch(
+      /1 prompts were longer than 9 tokens.*\n.*1 answers named no choice/,
+    );
   });
 });
 
@@ -357,12 +457,26 @@ test("q3c mmlu: a table, or JSON; a second call has nothing left to ask", async 
   const second = await q3c(line);
   expect([second.code, fs.readFileSync(out)]).toEqual([0, bytes]);
   expect(second.out).toMatch(/overall +8 +/);
+  const written = await q3c([...line.slice(0, -2), "--scoring=generation", "--limit=1"]);
+  expect([written.code, written.out]).toEqual([
+    0,
+    expect.stringMatching(/longer than 64 tokens \(max_prefill/),
+  ]);
   expect(digestOf(ask(subjects, { prompt: promptsOf(DEFAULT_TEMPLATE), shots: 0, limit: 2 })).digest).toBe(
     report.questions,
   );
   expect(await q3c(["mmlu", "examples/train.yml"])).toMatchObject({
     code: 2,
     err: expect.stringMatching(/data_path/),
+  });
+  const other = await q3c([...line, "--scoring=generation"]);
+  expect(other).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/scoring was "likelihood", and is "generation"/),
+  });
+  expect(await q3c([...line, "--scoring=x"])).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/--scoring must/),
   });
   expect(await q3c([...line, "--limit=0"])).toMatchObject({
     code: 2,

@@ -2,11 +2,13 @@
 
     lm_eval_mmlu.py data OUT            a few questions in every format that q3c reads, and in expected.json the prompts
                                         and figures of lm-evaluation-harness for them (the committed tests/data/mmlu)
+    lm_eval_mmlu.py text FILE           text with such questions and their answers, for a small model to learn from
     lm_eval_mmlu.py compare WORK -- CONFIG...
                                         140 questions: q3c mmlu, and local-completions against q3c serve, with 0 and
                                         3 examples; every choice and every accuracy must be the same
 
-pip install lm-eval==0.4.13 pyarrow; `compare` runs dist/cli/main.js, and needs no tokenizer: the server has one.
+pip install "lm-eval[api]==0.4.13" pyarrow transformers. `compare` runs dist/cli/main.js; the harness counts tokens with
+the server's tokenizer, or with --tokenizer=DIR by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import random
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -42,7 +45,8 @@ AWKWARD = [
 ]
 
 
-def make_questions(per_subject: int, dev: int, seed: int) -> dict[str, list[dict]]:
+def make_questions(per_subject: int, dev: int, seed: int, learnable: bool = False) -> dict[str, list[dict]]:
+    """If `learnable`, the last digit before the answer says which it is."""
     draw = random.Random(seed)
     words = "river stone lamp paper winter seven copper garden letter motion silver thread".split()
 
@@ -51,7 +55,10 @@ def make_questions(per_subject: int, dev: int, seed: int) -> dict[str, list[dict
         choices = [f"{draw.choice(words)} {draw.randrange(100)}" for _ in range(4)]
         if i == 0:
             choices = ['the "first", of four', "a\nb", "3", "none of A, B, C"]
-        return {"question": text, "subject": subject, "choices": choices, "answer": draw.randrange(4)}
+        answer = draw.randrange(4)
+        if learnable and choices[3][-1].isdigit():
+            answer = int(choices[3][-1]) % 4
+        return {"question": text, "subject": subject, "choices": choices, "answer": answer}
 
     return {
         "test": [one(s, i) for s in SUBJECTS for i in range(per_subject)],
@@ -156,12 +163,21 @@ def command_data(out: Path) -> None:
     work.rmdir()
 
 
+def command_text(file: Path) -> None:
+    with open(file, "w") as out:
+        for row in make_questions(per_subject=1500, dev=0, seed=3, learnable=True)["test"]:
+            subject = row["subject"].replace("_", " ")
+            choices = "".join(f"{letter}. {choice}\n" for letter, choice in zip("ABCD", row["choices"]))
+            out.write(f"The following are multiple choice questions (with answers) about {subject}.\n\n")
+            out.write(f"{row['question'].strip()}\n{choices}Answer: {'ABCD'[row['answer']]}\n\n")
+
+
 def q3c(*args: str) -> list[str]:
     return ["node", str(ROOT / "dist/cli/main.js"), *args]
 
 
-def command_compare(work: Path, config: list[str], port: int) -> None:
-    write_json_lines(work / "data", make_questions(per_subject=35, dev=3, seed=2))
+def command_compare(work: Path, config: list[str], port: int, tokenizer: str | None) -> None:
+    write_json_lines(work / "data", make_questions(per_subject=35, dev=3, seed=2, learnable=True))
     write_tasks(work / "tasks", work / "data")
     server = subprocess.Popen(q3c("serve", *config, f"--port={port}"), stdout=subprocess.PIPE, text=True)
     try:
@@ -169,6 +185,8 @@ def command_compare(work: Path, config: list[str], port: int) -> None:
             print(line, end="")
             if "http://" in line:
                 break
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as models:
+            name = json.load(models)["data"][0]["id"]
         for shots in (0, 3):
             own = work / f"answers-{shots}.jsonl"
             own.unlink(missing_ok=True)
@@ -183,9 +201,10 @@ def command_compare(work: Path, config: list[str], port: int) -> None:
                 answers.setdefault(answer["subject"], []).append(answer)
             max_length = int(next((x.split("=")[1] for x in config if x.startswith("max_target_length=")), 2048))
             args = {
-                "model": "q3c", "base_url": f"http://127.0.0.1:{port}/v1/completions", "max_length": max_length,
-                "num_concurrent": 2, "tokenizer_backend": "remote",
+                "model": name, "base_url": f"http://127.0.0.1:{port}/v1/completions", "max_length": max_length,
+                "num_concurrent": 2,
             }
+            args |= {"tokenizer_backend": "huggingface", "tokenizer": tokenizer} if tokenizer else {"tokenizer_backend": "remote"}
             result = evaluate(work / "tasks", "local-completions", args, shots)
             different, largest = 0, 0.0
             for subject, rows in samples_of(result).items():
@@ -209,15 +228,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("data").add_argument("out", type=Path)
+    commands.add_parser("text").add_argument("file", type=Path)
     compare = commands.add_parser("compare")
     compare.add_argument("work", type=Path)
     compare.add_argument("--port", type=int, default=8731)
+    compare.add_argument("--tokenizer", metavar="DIR")
     compare.add_argument("config", nargs="+")
     args = parser.parse_args()
     if args.command == "data":
         command_data(args.out)
+    elif args.command == "text":
+        command_text(args.file)
     else:
-        command_compare(args.work, args.config, args.port)
+        command_compare(args.work, args.config, args.port, args.tokenizer)
 
 
 if __name__ == "__main__":

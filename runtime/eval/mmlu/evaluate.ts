@@ -11,7 +11,7 @@ import type { Answered, Results } from "./results.ts";
 export type Verdict = Pick<Answered, "chosen" | "truncated" | "logLikelihoods" | "output">;
 
 /** A way of having a model answer. */
-export type Judge = (prompt: string, question: Question) => Verdict;
+export type Judge = (prompt: string, question: Question) => Verdict | Promise<Verdict>;
 
 /** A question as it is asked. */
 export type Asked = { readonly question: Question; readonly index: number; readonly prompt: string };
@@ -63,7 +63,7 @@ export async function evaluate(
   for (const { question, index, prompt } of asked) {
     const { subject, answer } = question;
     const known = results.find(subject, index);
-    const answered = known ?? { subject, index, answer, ...judge(prompt, question) };
+    const answered = known ?? { subject, index, answer, ...(await judge(prompt, question)) };
     if (!known) results.add(answered);
     all.push(answered);
     await onAnswer(answered, !known);

@@ -1,25 +1,23 @@
 // Answers by likelihood, as lm-evaluation-harness takes them: the letter that the model finds likeliest.
 
 import { fail } from "../../../compiler/diag.ts";
-import type { Tokenizer } from "../../tokenizer/tokenizer.ts";
-import { logLikelihoods, type Run, type Scored } from "../score.ts";
-import type { Judge } from "./evaluate.ts";
-import { lettersOf } from "./question.ts";
+import type { OpenModel } from "../open-model.ts";
+import type { Scored, Scorer } from "../score.ts";
+import type { Verdict } from "./evaluate.ts";
+import { lettersOf, type Question } from "./question.ts";
 
 /** How texts become tokens, and how many a model takes. */
-export type LikelihoodOptions = {
-  readonly tokenizer: Tokenizer;
-  readonly addBos: boolean;
+export type LikelihoodOptions = Pick<OpenModel, "encode"> & {
   /** Most tokens of prompt and letter; the prompt loses its beginning when there are more. */
   readonly maxTokens: number;
 };
 
 /** Chooses the letter, a space before it, that is likeliest after the prompt; the first at a tie. */
 export const byLikelihood =
-  (run: Run, options: LikelihoodOptions): Judge =>
-  (prompt, question) => {
+  (scorer: Scorer, options: LikelihoodOptions) =>
+  (prompt: string, question: Question): Verdict => {
     const pairs = lettersOf(question).map((letter) => pairOf(prompt, ` ${letter}`, options));
-    const values = logLikelihoods(run, pairs);
+    const values = scorer.logLikelihoods(pairs);
     if (values.some(Number.isNaN)) {
       fail({
         code: "mmlu-not-finite",
@@ -40,12 +38,11 @@ export const byLikelihood =
 function pairOf(
   text: string,
   continuation: string,
-  { tokenizer, addBos, maxTokens }: LikelihoodOptions,
+  { encode, maxTokens }: LikelihoodOptions,
 ): Scored & { readonly truncated: number } {
   const context = text.trimEnd();
-  const bos = addBos && tokenizer.bosId !== undefined ? [tokenizer.bosId] : [];
-  const start = [...bos, ...tokenizer.encode(context)];
-  const whole = [...bos, ...tokenizer.encode(text + continuation)];
+  const start = encode(context);
+  const whole = encode(text + continuation);
   const tokens = [...start, ...whole.slice(start.length)];
   const truncated = Math.max(0, tokens.length - maxTokens);
   const from = start.length - truncated;

@@ -39,14 +39,11 @@ export function mmluReport(answers: readonly Answered[]): MmluReport {
   };
 }
 
-/** The report as a table for people. */
-export function mmluLines({
-  overall,
-  categories,
-  subjects,
-  truncated,
-  unanswered,
-}: MmluReport): readonly string[] {
+/** The report as a table for people; `room` says how many tokens of a prompt were read at most. */
+export function mmluLines(
+  { overall, categories, subjects, truncated, unanswered }: MmluReport,
+  room: string,
+): readonly string[] {
   const groups = [Object.entries(subjects), Object.entries(categories), [["overall", overall] as const]];
   const width = Math.max(...groups.flat().map(([name]) => name.length));
   const row = (cells: readonly string[]): string => {
@@ -62,9 +59,7 @@ export function mmluLines({
     ]),
     "",
     "stderr as lm-evaluation-harness has it (pooled over subjects); the interval is Wilson's.",
-    ...(truncated > 0
-      ? [`${truncated} prompts were too long and lost their beginning, as lm-evaluation-harness cuts them.`]
-      : []),
+    ...(truncated > 0 ? [`${truncated} prompts were longer than ${room} and lost their beginning.`] : []),
     ...(unanswered > 0 ? [`${unanswered} answers named no choice; they count as wrong.`] : []),
   ];
 }
