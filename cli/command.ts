@@ -48,6 +48,8 @@ export type Io = {
   status(line: string): void;
   /** Whether a status line can be shown. */
   readonly isTerminal: boolean;
+  /** Resolves when the user or the system asks the program to end, which is then left to the command. */
+  untilStopped(): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** How wide a line may be. */

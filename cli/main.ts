@@ -12,11 +12,13 @@ import { mmlu } from "./mmlu.ts";
 import { opt } from "./opt.ts";
 import { isEntry, startProcess } from "./process.ts";
 import { run } from "./run.ts";
+import { serve } from "./serve.ts";
 
 /** Every command, in the order of the help. */
 export const commands: readonly Command[] = [
   run,
   decode,
+  serve,
   compile,
   opt,
   checkLogits,

@@ -5,6 +5,7 @@ import type { Io } from "./command.ts";
 import { reportFailure } from "./failure.ts";
 
 const eraseLine = "\r\x1b[K";
+const stopSignals = ["SIGINT", "SIGTERM"] as const;
 const interruptedExit = 130;
 // What a shell says of a program whose reader went away.
 const brokenPipeExit = 141;
@@ -29,6 +30,14 @@ export function processIo(): Io {
       shown = line;
     },
     isTerminal,
+    untilStopped: () =>
+      new Promise((resolve) => {
+        for (const signal of stopSignals) {
+          process.removeAllListeners(signal);
+          // Once: a second signal ends the process as any other.
+          process.once(signal, () => resolve());
+        }
+      }),
     env,
     cwd: process.cwd(),
     columns: stdout.columns || stderr.columns || 80,

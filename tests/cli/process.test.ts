@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 const folder = join(process.cwd(), "node_modules", ".cache", `q3c-process-test-${process.pid}`);
 const program = join(folder, "cli", "main.js");
 const waiting = join(folder, "cli", "waiting.js");
+const serving = join(folder, "cli", "serving.js");
 const talking = join(folder, "cli", "talking.js");
 
 beforeAll(() => {
@@ -23,6 +24,10 @@ beforeAll(() => {
   writeFileSync(
     waiting,
     `${start}await startProcess(async (_, io) => (io.out("ready"), await new Promise((done) => setTimeout(done, 60000)), 0));`,
+  );
+  writeFileSync(
+    serving,
+    `${start}await startProcess(async (_, io) => { const timer = setInterval(() => {}, 1000); const stopped = io.untilStopped(); io.out("ready"); await stopped; io.out("stopped"); await new Promise((done) => setTimeout(done, 300)); clearInterval(timer); return 0; });`,
   );
   writeFileSync(
     talking,
@@ -61,6 +66,18 @@ test("Ctrl-C ends with 130 and one word", async () => {
   child.stdout.once("data", () => child.kill("SIGINT"));
   expect([await ended(child), err]).toEqual([130, "interrupted\n"]);
 });
+
+test.each(["SIGINT", "SIGTERM"] as const)(
+  "%s ends a command that waits for it as it likes, and twice at once",
+  async (signal) => {
+    const child = spawn(process.execPath, [serving]);
+    child.stdout.once("data", () => child.kill(signal));
+    expect(await ended(child)).toBe(0);
+    const other = spawn(process.execPath, [serving]);
+    other.stdout.on("data", () => other.kill(signal));
+    expect(await ended(other)).not.toBe(0);
+  },
+);
 
 test("a reader that goes away ends q3c without a word", async () => {
   const child = spawn(process.execPath, [talking]);

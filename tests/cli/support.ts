@@ -28,6 +28,7 @@ export function recordingIo(given: Partial<Io> = {}) {
     err: (line) => void err.push(line),
     status: (line) => void statuses.push(line),
     isTerminal: false,
+    untilStopped: async () => {},
     env: {},
     cwd: process.cwd(),
     columns: 100,

@@ -1,0 +1,57 @@
+// q3c serve: a model behind OpenAI's HTTP interface.
+import { fail } from "../compiler/diag.ts";
+import type { Command } from "./command.ts";
+import { printWarnings, readConfig } from "./config.ts";
+import { startEngine } from "./engine.ts";
+import { reportFailure } from "./failure.ts";
+
+const flags = {
+  host: {
+    value: "string",
+    doc: "address to listen on; 0.0.0.0 lets other machines in",
+    default: "127.0.0.1",
+  },
+  port: { value: "number", doc: "port to listen on; 0 takes a free one", default: 8000 },
+} as const;
+
+export const serve: Command<typeof flags> = {
+  name: "serve",
+  summary: "Serve a model over HTTP, as OpenAI's API.",
+  usage: "serve <config.yml | base> [key=value ...] [--port=8000]",
+  details: [
+    "Endpoints: /v1/completions (echo, logprobs, stream), /v1/chat/completions, /v1/models, /health, and vLLM's /tokenize, /detokenize and /tokenizer_info. The model's name is model_name; prompt and answer take max_target_length tokens together.",
+    "lm-evaluation-harness: --model local-completions --model_args model=<model_name>,base_url=http://127.0.0.1:8000/v1/completions,max_length=<max_target_length>",
+    "There is no password: whoever reaches the port may use the model. Ctrl-C or SIGTERM answers what was asked and ends; a second one ends at once.",
+  ],
+  flags,
+  maxTextModules: ["benchmarks.api_server.maxtext_server"],
+  async run({ args, flags: given, io }) {
+    const { host, port } = given;
+    if (!Number.isSafeInteger(port) || port < 0 || port > 65535)
+      fail(
+        { code: "bad-flag-value", message: `--port must be a whole number from 0 to 65535, found ${port}` },
+        2,
+      );
+    const config = await readConfig(args, io);
+    printWarnings(config, io, given.json, false);
+    const { requireLocal } = await import("../compiler/config/remote.ts");
+    requireLocal(config, "load_parameters_path", "tokenizer_path");
+    const { openModel } = await import("../runtime/eval/open-model.ts");
+    const { serve: start } = await import("../runtime/serve/serve.ts");
+    const opened = openModel(config, await startEngine(config), io.cwd);
+    const name = config.values.model_name;
+    const serving = await start({
+      model: { ...opened, name },
+      host,
+      port,
+      onError: (error) => void reportFailure(error, io, given),
+    });
+    const facts = { url: `${serving.url}/v1`, model: name, max_model_len: opened.maxTokens };
+    if (given.json) io.out(JSON.stringify(facts));
+    else io.out(`serving ${name} (${opened.facts.weights}) at ${facts.url}`);
+    await io.untilStopped();
+    io.err("stopping");
+    await serving.stop();
+    return 0;
+  },
+};
