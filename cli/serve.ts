@@ -20,7 +20,7 @@ export const serve: Command<typeof flags> = {
   usage: "serve <config.yml | base> [key=value ...] [--port=8000]",
   details: [
     "Endpoints: /v1/completions (echo, logprobs, stream), /v1/chat/completions, /v1/models, /health, and vLLM's /tokenize, /detokenize and /tokenizer_info. The model's name is model_name; prompt and answer take max_target_length tokens together.",
-    "lm-evaluation-harness: --model local-completions --model_args model=<model_name>,base_url=http://127.0.0.1:8000/v1/completions,max_length=<max_target_length>",
+    "lm-evaluation-harness reads it as --model local-completions with base_url=http://127.0.0.1:8000/v1/completions, model=<model_name> and max_length=<max_target_length>, and needs no tokenizer of its own.",
     "There is no password: whoever reaches the port may use the model. Ctrl-C or SIGTERM answers what was asked and ends; a second one ends at once.",
   ],
   flags,

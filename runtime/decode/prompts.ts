@@ -8,6 +8,13 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 /** A prompt as it was given, and as the model reads it. */
 export type Prompt = { readonly prompt: string; readonly ids: readonly number[] };
 
+/**
+ * Beginning-of-text, where texts as they are begin with it. A tokenizer with a chat template is a chat model's, whose
+ * texts MaxText begins without.
+ */
+export const beginningOf = ({ values }: Config, { bosId, chatTemplate }: Tokenizer): readonly number[] =>
+  values.add_bos && !chatTemplate && bosId !== undefined ? [bosId] : [];
+
 /** Prompts as tokens: rendered with the chat template, or as they are after beginning-of-text. */
 export function promptReader(config: Config, tokenizer: Tokenizer, cwd: string): (prompt: string) => Prompt {
   const { values } = config;
@@ -15,12 +22,10 @@ export function promptReader(config: Config, tokenizer: Tokenizer, cwd: string):
     ? openChatTemplate(tokenizer, { text: values.chat_template, path: values.chat_template_path, cwd })
     : undefined;
   const system = values.system_prompt === "" ? [] : [{ role: "system", content: values.system_prompt }];
-  // A tokenizer with a chat template is a chat model's, whose texts MaxText begins without beginning-of-text.
-  const begin = values.add_bos && !template && !tokenizer.chatTemplate ? tokenizer.bosId : undefined;
+  const begin = template ? [] : beginningOf(config, tokenizer);
   return (prompt) => {
     const text = template ? template.render([...system, { role: "user", content: prompt }]) : prompt;
-    const ids = tokenizer.encode(text);
-    const all = begin === undefined ? ids : [begin, ...ids];
+    const all = [...begin, ...tokenizer.encode(text)];
     if (all.length <= values.max_prefill_predict_length) return { prompt, ids: all };
     return fail(
       {

@@ -7,7 +7,7 @@ import { printModule } from "../../compiler/ir/print.ts";
 import { forwardModel, moduleStats } from "../../compiler/model.ts";
 import { tokenizerOf } from "../data/open.ts";
 import { type Generator, openGenerator } from "../decode/generator.ts";
-import { allowedIn, stopsOf } from "../decode/prompts.ts";
+import { allowedIn, beginningOf, stopsOf } from "../decode/prompts.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
 import { startingWeights, weightsOrigin } from "../starting-weights.ts";
 import { type Message, openChatTemplate } from "../tokenizer/chat-template.ts";
@@ -52,7 +52,7 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
   requireFit(engine, moduleStats(module).parameters * 4, "the weights");
   const generator = openGenerator(config, engine, startingWeights(config, params));
   const program = createHash("sha256").update(printModule(module)).digest("hex").slice(0, 16);
-  const start = values.add_bos && !tokenizer.chatTemplate ? [tokenizer.bosId ?? []].flat() : [];
+  const begin = beginningOf(config, tokenizer);
   const template = { text: values.chat_template, path: values.chat_template_path, cwd };
   return {
     generator,
@@ -62,7 +62,7 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
     tokenizer,
     stops: stopsOf(config, tokenizer),
     allowed: allowedIn(generator.vocab, tokenizer),
-    encode: (text) => [...start, ...tokenizer.encode(text)],
+    encode: (text) => [...begin, ...tokenizer.encode(text)],
     chat: (messages) => openChatTemplate(tokenizer, template).render(messages),
     facts: {
       weights: weightsOrigin(config),

@@ -345,6 +345,7 @@ describe("answers that the model writes", () => {
     const generator: Generator = {
       vocab: 256,
       length: 100,
+      chunk: 100,
       start: () => ({ lengths: [0] }),
       feed({ lengths: [length = 0] }, [row = []]) {
         fed.push([...row]);
