@@ -113,7 +113,7 @@ describe.each(VARIANTS)("ocdbt $ocdbt, zarr3 $zarr3", (variant) => {
         }
         found.close();
       }),
-      { numRuns: 15 },
+      { numRuns: 8 },
     );
   });
 
