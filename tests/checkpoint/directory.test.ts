@@ -42,6 +42,8 @@ test("what cannot be read or written is named", () => {
     code: "file-truncated",
     message: expect.stringContaining(join(path, "w")),
   });
+  fs.truncateSync(join(path, "w"), 2 ** 43);
+  expect(failure(() => openDirectory(path).read("w"))).toMatchObject({ code: "value-too-large" });
   expect(failure(() => store.read("v"))).toMatchObject({ code: "file-missing" });
   expect(failure(() => openDirectory(join(path, "none")))).toMatchObject({ code: "file-missing" });
   expect(failure(() => createDirectory(path).put("w/c", []))).toMatchObject({

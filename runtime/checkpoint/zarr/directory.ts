@@ -51,6 +51,8 @@ function readFile(path: string, { offset, length }: ByteRange): Uint8Array {
       fs.closeSync(file);
     }
   } catch (error) {
+    if (error instanceof RangeError)
+      fail({ code: "value-too-large", message: `${path}: ${length} bytes do not fit in memory at once` });
     failRead(path, error);
   }
   return fail({ code: "file-truncated", message: `${path}: cut short while it was open` });
