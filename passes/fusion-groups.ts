@@ -96,8 +96,14 @@ class Grouping {
   /** Groups that read one operand as large as their loops share its loads. */
   private joinSiblings(x: Value): void {
     if (rankOf(x.type) === 0) return;
-    const [first, ...others] = this.inOrder([...this.readersOf(x)].filter(isGroup));
-    if (first) for (const other of others) this.merge(first, other);
+    const apart: Growing[] = [];
+    for (const group of this.inOrder([...this.readersOf(x)].filter(isGroup))) {
+      const isIn = apart.some((other) => {
+        this.merge(other, group);
+        return current(other) === current(group);
+      });
+      if (!isIn) apart.push(group);
+    }
   }
 
   /** Makes two groups one where that is one loop nest and nothing lies between them. */
