@@ -14,10 +14,10 @@ import { areFinite, distance, runModule } from "./run.ts";
 
 type Numbers = readonly HostArray[];
 
-/** How far one number is moved, relative to it: four times the spacing of f32, for the steps inside a product or a sum. */
-const STEP = 2 ** -21;
+/** How far one number is moved, relative to it: twice the spacing of f32, for the steps inside a product or a sum. */
+const STEP = 2 ** -22;
 /** How often everything is moved, and how many times the largest effect two ways of rounding may be apart. */
-const [RUNS, FACTOR] = [8, 4];
+const [RUNS, FACTOR] = [8, 3];
 /** Below this a result is measured against this: results are sums of numbers near 1, and may cancel. */
 const FLOOR = 0.05;
 
