@@ -24,6 +24,10 @@ export const errno = (error: unknown): string | undefined =>
     ? error.code
     : undefined;
 
+/** Whether an array was asked for that is too long, or longer than the memory there is. */
+export const isTooLong = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "name" in error && error.name === "RangeError";
+
 /** What an error says. */
 export const reason = (error: unknown): string =>
   typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error);

@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { basename, join } from "node:path";
 import { didYouMean, fail, invariant } from "../../compiler/diag.ts";
-import { failRead, readAt } from "../files.ts";
+import { failRead, isTooLong, readAt, reason } from "../files.ts";
 import { decodeFloats, isFloatDType } from "./convert-dtype.ts";
 import { decodeNumbers, isNumberDType } from "./decode-numbers.ts";
 import { bitsOf, type Entry, type Header, headerLength, parseHeader } from "./safetensors-header.ts";
@@ -195,10 +195,10 @@ function allocate<T>({ name, file, shape }: Entry, make: () => T): T {
   try {
     return make();
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
+    if (!isTooLong(error)) throw error;
     return fail({
       code: "tensor-too-large",
-      message: `${file}: tensor \`${name}\` [${shape.join(", ")}] does not fit in memory at once: ${error.message}`,
+      message: `${file}: tensor \`${name}\` [${shape.join(", ")}] does not fit in memory at once: ${reason(error)}`,
     });
   }
 }

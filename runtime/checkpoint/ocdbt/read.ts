@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { didYouMean, fail, invariant } from "../../../compiler/diag.ts";
-import { decodeUtf8, failRead, readAt } from "../../files.ts";
+import { decodeUtf8, failRead, isTooLong, readAt, reason } from "../../files.ts";
 import type { KvReader } from "../kv.ts";
 import type { DataFile, Location } from "./data-files.ts";
 import { failDamaged } from "./fields.ts";
@@ -141,10 +141,10 @@ function openFiles(root: string): Files {
       try {
         bytes = readAt(use(file), offset, length);
       } catch (error) {
-        if (error instanceof RangeError) {
+        if (isTooLong(error)) {
           fail({
             code: "value-too-large",
-            message: `${pathOf(file)}: ${what} does not fit in memory at once: ${error.message}`,
+            message: `${pathOf(file)}: ${what} does not fit in memory at once: ${reason(error)}`,
           });
         }
         return failRead(pathOf(file), error);

@@ -56,11 +56,8 @@ const inflateWith =
       return inflate(bytes, { maxOutputLength: Math.max(1, room) });
     } catch (error) {
       if (errno(error) === undefined) throw error;
-      const isTooLong = errno(error) === "ERR_BUFFER_TOO_LARGE";
-      return failDamaged(
-        site,
-        isTooLong ? `unpacks to more than the expected ${limit} bytes` : reason(error),
-      );
+      const isLonger = errno(error) === "ERR_BUFFER_TOO_LARGE";
+      return failDamaged(site, isLonger ? `unpacks to more than the expected ${limit} bytes` : reason(error));
     }
   };
 

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { failRead, failWrite, flushDirectory, readAt, writeAll } from "../../files.ts";
+import { failRead, failWrite, flushDirectory, isTooLong, readAt, writeAll } from "../../files.ts";
 import type { ByteRange, KvReader, KvWriter } from "../kv.ts";
 
 /** Opens a directory. Links to files are followed, links to directories are not, so that the walk ends. */
@@ -51,7 +51,7 @@ function readFile(path: string, { offset, length }: ByteRange): Uint8Array {
       fs.closeSync(file);
     }
   } catch (error) {
-    if (error instanceof RangeError)
+    if (isTooLong(error))
       fail({ code: "value-too-large", message: `${path}: ${length} bytes do not fit in memory at once` });
     failRead(path, error);
   }

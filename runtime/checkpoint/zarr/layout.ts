@@ -1,5 +1,6 @@
 // How the elements of a chunk lie in its encoded bytes, and reading a box of them.
 import { fail } from "../../../compiler/diag.ts";
+import { isTooLong } from "../../files.ts";
 import {
   chunkBox,
   chunksIn,
@@ -64,7 +65,7 @@ export function allocate(length: number, { file, tensor }: Site): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
+    if (!isTooLong(error)) throw error;
     return fail({
       code: "tensor-too-large",
       message: `${file}: tensor \`${tensor}\`: ${length} bytes do not fit in memory at once`,
