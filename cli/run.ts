@@ -12,7 +12,8 @@ export const run: Command = {
   usage: "run <config.yml | base> [key=value ...]",
   details: [
     "Takes MaxText's configuration files and overrides. Data: dataset_type=text with dataset_path (files, folders or patterns), or dataset_type=synthetic.",
-    "Starts from load_parameters_path, from the folder that model_name names, or from new weights. At the end the model is saved under base_output_directory/run_name/checkpoints/<steps> as transformers opens it (enable_checkpointing=false saves nothing; a multi-token prediction head that the model came with is saved as it was), and sample_prompt is continued greedily.",
+    "Starts from load_parameters_path, from the folder that model_name names, or from new weights. At the end the model is saved under base_output_directory/run_name/hugging_face/<steps> as transformers opens it (a multi-token prediction head that the model came with is saved as it was), and sample_prompt is continued greedily.",
+    "Every checkpoint_period steps and at the end the whole state is saved under base_output_directory/run_name/checkpoints/<step>, as MaxText and Orbax read it; the same command then goes on from the latest one. enable_checkpointing=false saves nothing.",
     "With --json each step is one JSON object a line.",
   ],
   flags: {},
@@ -46,6 +47,9 @@ export const run: Command = {
               event.of,
               `loss ${(event.scalars["learning/loss"] ?? Number.NaN).toFixed(3)}`,
             );
+            return;
+          case "checkpoint":
+            print(kind, body, [`Saved a checkpoint at step ${event.step}.`]);
             return;
           case "saved":
             print(kind, body, [`saved: ${event.directory}`]);

@@ -8,6 +8,7 @@ import type { Config } from "./load.ts";
 export const pathKeys = [
   "base_output_directory",
   "load_parameters_path",
+  "load_full_state_path",
   "dataset_path",
   "tokenizer_path",
   "metrics_file",

@@ -22,6 +22,17 @@ export type ClaimedDirectory = {
   abandon(): void;
 };
 
+const PARTIAL = ".partial";
+const partialPrefix = (path: string): string => `.${basename(path)}.`;
+
+/** Removes what work for a directory left beside it that was cut off. Nothing else may be at work there. */
+export function removePartial(path: string): void {
+  if (!fs.existsSync(dirname(path))) return;
+  for (const name of fs.readdirSync(dirname(path)))
+    if (name.startsWith(partialPrefix(path)) && name.endsWith(PARTIAL))
+      fs.rmSync(join(dirname(path), name), { recursive: true, force: true });
+}
+
 /** Makes the directory beside its place, before long work whose result shall go there. */
 export function claimDirectory(path: string): ClaimedDirectory {
   if (fs.existsSync(path))
@@ -30,8 +41,10 @@ export function claimDirectory(path: string): ClaimedDirectory {
       message: `${path} already exists and would be overwritten`,
       help: "choose another run_name or base_output_directory, or remove it first",
     });
-  const name = `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`;
-  const aside = join(dirname(path), name);
+  const aside = join(
+    dirname(path),
+    `${partialPrefix(path)}${process.pid}-${randomBytes(4).toString("hex")}${PARTIAL}`,
+  );
   const attempt = (work: () => void): void => {
     try {
       work();

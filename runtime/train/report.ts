@@ -2,7 +2,9 @@
 import * as fs from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../compiler/config/load.ts";
-import { fail } from "../../compiler/diag.ts";
+import { fail, Q3Error } from "../../compiler/diag.ts";
+import { readText, writeAside } from "../files.ts";
+import { isRecord } from "../json.ts";
 import type { StepReport } from "./trainer.ts";
 
 /** What is known before the first step. */
@@ -10,6 +12,8 @@ export type RunFacts = {
   readonly run_name: string;
   readonly parameters: number;
   readonly weights: string;
+  /** More than 0 where a run goes on. */
+  readonly first_step: number;
   /** How experts are computed, or null for a model without any. */
   readonly experts: string | null;
   readonly data: string;
@@ -17,6 +21,8 @@ export type RunFacts = {
   readonly steps: number;
   readonly tokens_per_step: number;
   readonly tflops_per_step: number;
+  /** Where the states to go on from are saved, or null. */
+  readonly checkpoints: string | null;
   /** Where the model will be saved, or null. */
   readonly output: string | null;
 };
@@ -34,6 +40,7 @@ export const factLines = (facts: RunFacts): readonly string[] => [
   ...(facts.experts === null ? [] : [`experts: ${facts.experts}`]),
   `data: ${facts.data}`,
   `engine: ${facts.engine}`,
+  ...(facts.checkpoints === null ? [] : [`checkpoints: ${facts.checkpoints}`]),
   `output: ${facts.output ?? "none (enable_checkpointing=false)"}`,
   `Per train step: total TFLOPs ${facts.tflops_per_step.toPrecision(4)}, ${facts.tokens_per_step} tokens`,
 ];
@@ -76,25 +83,59 @@ export function stepLine(step: number, scalars: Scalars): string {
   return `completed step: ${step}, ${shown.join(", ")}`;
 }
 
-/** Writes one JSON object a step to the configuration's metrics_file; an existing file is refused. */
+/**
+ * Writes one JSON object a step to the configuration's metrics_file. A run that saves checkpoints and is started again
+ * goes on with its file: steps from `first` on, which will be taken again, are dropped. Any other file is refused.
+ */
 export function metricsFile(
   { values }: Config,
   cwd: string,
+  first: number,
 ): (metrics: Readonly<Record<string, unknown>>) => void {
   if (values.metrics_file === "") return () => {};
   const path = resolve(cwd, values.metrics_file);
-  const attempt = (work: () => void): void => {
+  const attempt = <T>(work: () => T): T => {
     try {
-      work();
+      return work();
     } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      fail({ code: "metrics-file", message: `metrics_file ${path}: cannot be written: ${error.message}` });
+      if (!(error instanceof Error) || error instanceof Q3Error) throw error;
+      return failMetrics(path, `cannot be written: ${error.message}`);
     }
   };
   attempt(() => {
     fs.mkdirSync(dirname(path), { recursive: true });
-    fs.closeSync(fs.openSync(path, "wx"));
+    if (!values.enable_checkpointing || !fs.existsSync(path)) fs.closeSync(fs.openSync(path, "wx"));
+    else {
+      const kept = earlierLines(path, values.run_name, first);
+      writeAside(path, (append) => append(new TextEncoder().encode(kept)), { overwrite: true });
+    }
   });
   return (metrics) =>
     attempt(() => fs.appendFileSync(path, `${JSON.stringify({ ...metrics, run_name: values.run_name })}\n`));
+}
+
+function failMetrics(path: string, problem: string): never {
+  fail({ code: "metrics-file", message: `metrics_file ${path}: ${problem}` });
+}
+
+/** The lines of steps before `first` in a file that the same run wrote; its last line may have been cut off. */
+function earlierLines(path: string, run: string, first: number): string {
+  const lines = readText(path).split("\n");
+  const whole = lines.slice(0, -1).map((line) => ({ line, metrics: parseMetrics(line) }));
+  const stranger = whole.findIndex(({ metrics }) => metrics?.["run_name"] !== run);
+  if (stranger >= 0)
+    failMetrics(path, `already exists, and its line ${stranger + 1} is not of the run ${run}`);
+  return whole
+    .filter(({ metrics }) => Number(metrics?.["step"]) < first)
+    .map(({ line }) => `${line}\n`)
+    .join("");
+}
+
+function parseMetrics(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const metrics: unknown = JSON.parse(line);
+    return isRecord(metrics) ? metrics : undefined;
+  } catch {
+    return undefined;
+  }
 }

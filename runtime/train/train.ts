@@ -1,5 +1,6 @@
 // A training run from a configuration: data, steps, metrics, the saved model and a sample.
-import { join, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { selectedExperts } from "../../compiler/config/moe.ts";
@@ -8,8 +9,8 @@ import { fail } from "../../compiler/diag.ts";
 import { elements } from "../../compiler/ir/shape.ts";
 import { forwardModel, modelFlops } from "../../compiler/model.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
-import { type ClaimedDirectory, claimDirectory, saveHuggingFace } from "../checkpoint/save.ts";
-import type { Batch, Dataset } from "../data/dataset.ts";
+import { type ClaimedDirectory, claimDirectory, removePartial, saveHuggingFace } from "../checkpoint/save.ts";
+import type { Batch, Dataset, DatasetState } from "../data/dataset.ts";
 import { openDataset, tokenizerOf } from "../data/open.ts";
 import { continueGreedily } from "../decode/generate.ts";
 import { openGenerator } from "../decode/generator.ts";
@@ -17,8 +18,19 @@ import { allowedIn } from "../decode/prompts.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
 import { startingDraft, startingWeights, weightsOrigin } from "../starting-weights.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import {
+  findLatest,
+  planSave,
+  type Resumed,
+  readResumed,
+  removeLeftovers,
+  type Saver,
+  savingBeside,
+  savingInLoop,
+} from "./checkpoints.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
 import { type Routing, routingOf } from "./routing.ts";
+import type { OptimizerState } from "./state.ts";
 import { openTrainer, type StepReport } from "./trainer.ts";
 
 /** What a run tells while it works. */
@@ -31,6 +43,7 @@ export type TrainEvent =
       readonly scalars: Scalars;
       readonly tables: Routing["tables"];
     }
+  | { readonly kind: "checkpoint"; readonly step: number; readonly directory: string }
   | { readonly kind: "saved"; readonly directory: string }
   | { readonly kind: "sample"; readonly prompt: string; readonly text: string };
 
@@ -54,23 +67,33 @@ const BYTES_PER_PARAMETER = 16;
 export async function train(config: Config, engine: Engine, options: TrainOptions): Promise<TrainResult> {
   const { values } = config;
   const { cwd, on } = options;
-  requireLocal(config, "load_parameters_path", "dataset_path", "tokenizer_path", "metrics_file");
+  requireLocal(
+    config,
+    "load_parameters_path",
+    "load_full_state_path",
+    "dataset_path",
+    "tokenizer_path",
+    "metrics_file",
+  );
   if (values.enable_checkpointing) requireLocal(config, "base_output_directory");
   const { params } = forwardModel(config);
   requireFit(engine, BYTES_PER_PARAMETER * countOf(params), "the weights, gradients and AdamW moments");
   const sample = openSample(config, cwd);
   const dataset = openDataset(config, sample.tokenizer, cwd);
-  const directory = values.enable_checkpointing
-    ? claimDirectory(resolve(cwd, join(values.checkpoint_dir, String(values.steps))))
-    : null;
+  const output = values.enable_checkpointing ? outputOf(config, cwd) : undefined;
+  const start = findStart(config, params, output, cwd);
+  if (start.data) dataset.restore(start.data);
+  const directory = output && claimModel(output);
+  const saver = output && openSaver(config, output, on);
   try {
     // A head that drafts is not trained: the model keeps the one it came with.
     const head = directory ? startingDraft(config) : undefined;
     const tflops = (3 * modelFlops(config) * values.gradient_accumulation_steps) / 1e12;
-    on({ kind: "start", facts: factsOf(config, engine, params, dataset, directory, tflops) });
-    const metrics = metricsFile(config, cwd);
+    on({ kind: "start", facts: factsOf(config, engine, params, dataset, start, output, tflops) });
+    const metrics = metricsFile(config, cwd, start.step);
     await options.breathe();
-    const { weights, last } = await runSteps(config, engine, dataset, tflops, options, (step, measured) => {
+    const run: Run = { config, engine, dataset, tflops, start, output, saver };
+    const { weights, last } = await runSteps(run, options, (step, measured) => {
       metrics({ step, ...measured.scalars, ...measured.tables });
       on({ kind: "step", step, of: values.steps, ...measured });
     });
@@ -85,11 +108,86 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     }
     const text = sample.run(engine, weights);
     if (text !== undefined) on({ kind: "sample", prompt: values.sample_prompt, text });
-    return { steps: values.steps, loss: last?.loss ?? Number.NaN, directory: directory?.path ?? null };
+    await saver?.finish();
+    return { steps: values.steps, loss: last?.loss ?? Number.NaN, directory: output?.model ?? null };
+  } catch (error) {
+    // What is being saved is whole and comes to its end; the failure told is the first.
+    await saver?.finish().catch(() => {});
+    throw error;
   } finally {
     directory?.abandon();
   }
 }
+
+/** Where a run saves: the state after some steps, to go on from, and the model at the end, for transformers. */
+type Output = { readonly checkpoints: string; readonly model: string };
+
+function outputOf({ values }: Config, cwd: string): Output {
+  const checkpoints = resolve(cwd, values.checkpoint_dir);
+  return { checkpoints, model: join(dirname(checkpoints), "hugging_face", String(values.steps)) };
+}
+
+/** The model's place; nothing when an earlier run to the same step has filled it. */
+function claimModel({ model }: Output): ClaimedDirectory | undefined {
+  removePartial(model);
+  return existsSync(model) ? undefined : claimDirectory(model);
+}
+
+/** Where a run begins. */
+type Start = {
+  readonly step: number;
+  readonly weights: (params: readonly ParamDecl[]) => Weights;
+  readonly optimizer?: OptimizerState;
+  readonly data?: DatasetState | undefined;
+  /** In words. */
+  readonly origin: string;
+};
+
+/** In MaxText's order: the run's own latest checkpoint, parameters to load, a full state to load, new weights. */
+function findStart(
+  config: Config,
+  params: readonly ParamDecl[],
+  output: Output | undefined,
+  cwd: string,
+): Start {
+  const { load_parameters_path: parameters, load_full_state_path: full } = config.values;
+  if (parameters !== "" && full !== "")
+    fail(
+      {
+        code: "two-starts",
+        message: "load_parameters_path and load_full_state_path cannot both say what a run starts from",
+        at: config.spanOf("load_full_state_path"),
+        help: "drop one of them",
+      },
+      2,
+    );
+  if (output) {
+    removeLeftovers(output.checkpoints);
+    const latest = findLatest(output.checkpoints, config, params);
+    if (latest) return startFrom(latest, latest.data);
+  }
+  // A state that comes from another run says nothing about this run's data.
+  if (full !== "") return startFrom(readResumed(resolve(cwd, full), config, params), undefined);
+  return {
+    step: 0,
+    weights: (params) => startingWeights(config, params),
+    origin: weightsOrigin(config),
+  };
+}
+
+const startFrom = ({ state, from }: Resumed, data: DatasetState | undefined): Start => ({
+  step: state.step,
+  weights: () => state.params,
+  optimizer: state,
+  data,
+  origin: `resumed at step ${state.step} from ${from}${data ? "" : ", with data from its beginning"}`,
+});
+
+const openSaver = ({ values }: Config, { checkpoints }: Output, on: TrainOptions["on"]): Saver => {
+  const saved = (step: number): void =>
+    on({ kind: "checkpoint", step, directory: join(checkpoints, String(step)) });
+  return values.async_checkpointing ? savingBeside(saved) : savingInLoop(saved);
+};
 
 const countOf = (params: readonly ParamDecl[]): number =>
   params.reduce((n, { value }) => n + elements(value.type), 0);
@@ -99,47 +197,66 @@ function factsOf(
   engine: Engine,
   params: readonly ParamDecl[],
   dataset: Dataset,
-  directory: ClaimedDirectory | null,
+  start: Start,
+  output: Output | undefined,
   tflops: number,
 ): RunFacts {
   return {
     run_name: config.values.run_name,
     parameters: countOf(params),
-    weights: weightsOrigin(config),
+    weights: start.origin,
+    first_step: start.step,
     experts: selectedExperts(config.values, config.values.max_target_length) ?? null,
     data: dataset.description,
     engine: engine.name,
     steps: config.values.steps,
     tokens_per_step: tokensPerStep(config),
     tflops_per_step: tflops,
-    output: directory?.path ?? null,
+    checkpoints: output?.checkpoints ?? null,
+    output: output?.model ?? null,
   };
 }
 
+type Run = {
+  readonly config: Config;
+  readonly engine: Engine;
+  readonly dataset: Dataset;
+  readonly tflops: number;
+  readonly start: Start;
+  readonly output: Output | undefined;
+  readonly saver: Saver | undefined;
+};
+
 async function runSteps(
-  config: Config,
-  engine: Engine,
-  dataset: Dataset,
-  tflops: number,
+  { config, engine, dataset, tflops, start, output, saver }: Run,
   { breathe }: TrainOptions,
   after: (step: number, measured: Routing) => void,
 ): Promise<{ weights: Weights; last: StepReport | undefined }> {
   const { values } = config;
   const tokens = tokensPerStep(config);
-  const trainer = openTrainer(config, engine, (params) => startingWeights(config, params));
+  const trainer = openTrainer(config, engine, start.weights, start.optimizer);
   let last: StepReport | undefined;
-  for (let step = 0; step < values.steps; step++) {
+  for (let step = start.step; step < values.steps; step++) {
     const started = performance.now();
     last = trainer.step(take(dataset, values.gradient_accumulation_steps, step));
     const general = scalarsOf(last, (performance.now() - started) / 1000, tokens, tflops);
     const { scalars, tables } = routingOf(last, config);
     after(step, { scalars: { ...general, ...scalars }, tables });
     refuseBadLoss(last.loss, step, config);
+    if (saver && output && isSavedAfter(step, config)) {
+      const root = output.checkpoints;
+      await saver.save(() => planSave(root, config, trainer.params, trainer.state(), dataset.state()));
+    }
     await breathe();
   }
   const weights = trainer.weights();
   trainer.release();
   return { weights, last };
+}
+
+function isSavedAfter(step: number, { values }: Config): boolean {
+  if (step === values.steps - 1 && values.save_checkpoint_on_completion) return true;
+  return step % values.checkpoint_period === 0 && (step > 0 || values.save_checkpoint_on_start);
 }
 
 function take(dataset: Dataset, count: number, step: number): Batch[] {
@@ -164,7 +281,7 @@ function refuseBadLoss(loss: number, step: number, { values }: Config): void {
     fail({
       code: "loss-not-finite",
       message: `the loss is ${loss} at step ${step}`,
-      help: "lower learning_rate, or look at the data; nothing was saved",
+      help: "lower learning_rate, or look at the data; this step was not saved",
     });
 }
 

@@ -10,6 +10,7 @@ import type { Weights } from "../checkpoint/hugging-face.ts";
 import type { Batch } from "../data/dataset.ts";
 import type { Buffer, Engine } from "../engines/engine.ts";
 import { learningRate } from "./schedule.ts";
+import type { OptimizerState, TrainState } from "./state.ts";
 
 /** What one step reports. */
 export type StepReport = {
@@ -29,6 +30,8 @@ export type Trainer = {
   /** Gradients of the loss on micro batches, by path, without taking a step. */
   gradients(batches: readonly Batch[]): Weights;
   weights(): Weights;
+  /** A copy of everything that the next step goes on from. */
+  state(): TrainState;
   release(): void;
 };
 
@@ -54,11 +57,15 @@ function sumProgram(types: readonly TensorType[]): Module {
   };
 }
 
-/** Compiles a configuration's training programs and uploads its weights, with optimiser moments at zero. */
+/**
+ * Compiles a configuration's training programs and uploads its weights and what the optimiser kept: nothing, for a run
+ * that begins.
+ */
 export function openTrainer(
   config: Config,
   engine: Engine,
   initial: (params: readonly ParamDecl[]) => Weights,
+  optimizer?: OptimizerState,
 ): Trainer {
   const { values } = config;
   const { module, params, metrics } = gradientProgram(config);
@@ -81,14 +88,15 @@ export function openTrainer(
     invariant(data, `no weights for ${path}`);
     return engine.upload(param.type, data);
   });
-  const zeros = (index: number): Buffer[] =>
-    params.map((_, i) => {
+  const uploadMoments = (kept: Weights | undefined, index: number): Buffer[] =>
+    params.map(({ path }, i) => {
       const type = update.body.params[SCALARS + 4 * i + index]?.type;
-      invariant(type, "a moment for every parameter");
-      return engine.upload(type, new Float32Array(elements(type)));
+      const data = kept ? kept.get(path) : type && new Float32Array(elements(type));
+      invariant(type && data, "a moment for every parameter");
+      return engine.upload(type, data);
     });
-  let [mu, nu] = [zeros(2), zeros(3)];
-  let step = 0;
+  let [mu, nu] = [uploadMoments(optimizer?.mu, 2), uploadMoments(optimizer?.nu, 3)];
+  let step = optimizer?.step ?? 0;
 
   const release = (buffers: readonly Buffer[]): void => {
     for (const buffer of buffers) engine.release(buffer);
@@ -136,6 +144,10 @@ export function openTrainer(
       }),
     );
 
+  // An engine may give the memory that it works on; a copy can be posted to a thread.
+  const copied = (buffers: readonly Buffer[]): Weights =>
+    new Map([...named(buffers)].map(([path, data]) => [path, data.slice()]));
+
   return {
     params,
     step(batches) {
@@ -170,6 +182,7 @@ export function openTrainer(
       return result;
     },
     weights: () => named(weights),
+    state: () => ({ step, params: copied(weights), mu: copied(mu), nu: copied(nu) }),
     release: () => release([...weights, ...mu, ...nu]),
   };
 }

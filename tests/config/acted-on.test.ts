@@ -44,7 +44,6 @@ const read = new Set([...code.flatMap(namesRead), ...archWords]);
 /** Keys that act through a value computed from them, which is what others read. */
 const through: Readonly<Record<string, ValueName>> = {
   base_output_directory: "checkpoint_dir",
-  load_parameters_path: "weights_path",
   decoder_block: "arch_file",
   global_parameter_scale: "emb_dim",
   base_emb_dim: "emb_dim",

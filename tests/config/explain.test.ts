@@ -31,8 +31,8 @@ test("what q3c does not do yet is not claimed", () => {
   expect(last("packing")).toBe(
     "q3c accepts any value and does nothing with it yet: q3c gives each document sequences of its own, as packing=false does.",
   );
-  expect(last("save_checkpoint_on_start")).toBe(
-    "q3c accepts only true, false and does nothing with it yet: q3c saves once, when training ends.",
+  expect(last("enable_tensorboard")).toBe(
+    "q3c accepts only true, false and does nothing with it yet: metrics_file is where q3c writes metrics.",
   );
   expect(last("num_epoch")).toBe("q3c supports only 1: text repeats until the steps are done.");
 });

@@ -7,7 +7,6 @@ import {
   int,
   ints,
   key,
-  later,
   limited,
   listOf,
   natural,
@@ -62,11 +61,7 @@ export const model = {
     true,
     "Scans over stacked layers, in `q3c compile` and in Orbax checkpoints; training runs layer by layer.",
   ),
-  param_scan_axis: later("it is for Orbax checkpoints, which q3c neither reads nor writes")(
-    natural,
-    1,
-    "Where the layer axis of stacked parameters is.",
-  ),
+  param_scan_axis: key(natural, 1, "Where the layer axis of stacked parameters is."),
   inhomogeneous_layer_cycle_interval: key(
     positive,
     1,

@@ -18,8 +18,7 @@ import {
 const storage = inert("it tunes how fast checkpoint files are written, not what is in them");
 const cloud = inert("q3c writes local files and knows no cloud service");
 const pathways = inert("q3c runs in one process");
-const orbax = later("it is for Orbax checkpoints, which q3c neither reads nor writes");
-const oneSave = "q3c saves once, when training ends";
+const periodic = "q3c saves every checkpoint_period steps, and at the end";
 const adapters = limited("q3c loads no LoRA adapters");
 
 export const run = {
@@ -76,27 +75,19 @@ export const run = {
 
 export const checkpoint = {
   load_parameters_path: key(text, "", "Loads parameters only, from this checkpoint item."),
-  load_full_state_path: limited("q3c restores weights only, from load_parameters_path")(
-    text,
-    "",
-    "Loads parameters, optimiser state and step.",
-  ),
-  enable_checkpointing: key(bool, true, "Saves checkpoints; q3c saves one, when training ends."),
-  save_checkpoint_on_start: unmet(oneSave, [false])(bool, true, "Saves step 0 too."),
-  save_checkpoint_on_completion: limited("enable_checkpointing=false saves nothing")(
-    bool,
-    true,
-    "Saves once more when training ends.",
-  ),
-  async_checkpointing: inert(oneSave)(bool, true, "Saves beside the training loop instead of stopping it."),
-  checkpoint_period: unmet(oneSave)(positive, 10_000, "Steps between checkpoints."),
-  max_num_checkpoints_to_keep: inert(oneSave)(orNull(positive), null, "Keeps only the latest so many."),
-  enable_continuous_checkpointing: limited(oneSave)(
+  load_full_state_path: key(text, "", "Loads parameters, optimiser state and step."),
+  enable_checkpointing: key(bool, true, "Saves checkpoints and goes on from the latest; saves the model."),
+  save_checkpoint_on_start: key(bool, true, "Saves step 0 too."),
+  save_checkpoint_on_completion: key(bool, true, "Saves the last step, whatever the period."),
+  async_checkpointing: key(bool, true, "Saves beside the training loop instead of stopping it."),
+  checkpoint_period: key(positive, 10_000, "Steps between checkpoints."),
+  max_num_checkpoints_to_keep: key(orNull(positive), null, "Keeps only the latest so many."),
+  enable_continuous_checkpointing: limited(periodic)(
     bool,
     false,
     "Saves again as soon as the last save is done.",
   ),
-  enable_autocheckpoint: limited(oneSave)(bool, false, "Saves when the process is told to stop."),
+  enable_autocheckpoint: limited(periodic)(bool, false, "Saves when the process is told to stop."),
   force_unroll: inert("q3c always writes each layer by itself")(
     bool,
     false,
@@ -116,9 +107,9 @@ export const checkpoint = {
     false,
     "Says that the loaded weights are quantised.",
   ),
-  checkpoint_storage_use_ocdbt: orbax(bool, true, "Writes one OCDBT database instead of a folder per array."),
-  checkpoint_storage_use_zarr3: orbax(bool, true, "Writes zarr 3 metadata instead of zarr 2."),
-  checkpoint_storage_target_data_file_size_bytes: orbax(
+  checkpoint_storage_use_ocdbt: key(bool, true, "Writes one OCDBT database instead of a folder per array."),
+  checkpoint_storage_use_zarr3: key(bool, true, "Writes zarr 3 metadata instead of zarr 2."),
+  checkpoint_storage_target_data_file_size_bytes: storage(
     positive,
     2_147_483_648,
     "Size of data files to aim at.",

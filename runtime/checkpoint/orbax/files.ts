@@ -49,10 +49,14 @@ export function findItem(path: string): Place {
   if (names.includes(TREE)) return placeOf(resolve(path));
   const items = itemsIn(path);
   if (items.length > 0) return placeOf(join(resolve(path), chooseItem(path, items)));
-  const latest = stepsIn(path).find((step) => isFinished(step) && itemsIn(step).length > 0);
+  const [latest] = finishedSteps(path);
   if (latest !== undefined) return findItem(latest);
   return failNotFound(path, names);
 }
+
+/** The directories of finished steps at a path, the latest first; none where there is no such path. */
+export const finishedSteps = (path: string): readonly string[] =>
+  fs.existsSync(path) ? stepsIn(path).filter((step) => isFinished(step) && itemsIn(step).length > 0) : [];
 
 /** Whether a directory looks as if Orbax had written it, or was writing it. */
 export function looksLikeOrbax(path: string): boolean {

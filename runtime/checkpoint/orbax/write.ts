@@ -63,6 +63,8 @@ export type OrbaxOptions = {
   /** What to note for the program that restores it: MaxText reads `scan_layers`. */
   readonly customMetadata?: Readonly<Record<string, unknown>>;
   readonly leaves?: readonly OtherLeaf[];
+  /** Texts of files beside the item, by their path within the step. */
+  readonly beside?: Readonly<Record<string, string>>;
   /** What to do with what a save left that was cut off: refuse (by default), replace it, or go on with its parts. */
   readonly leftover?: "refuse" | "replace" | "resume";
 };
@@ -88,7 +90,7 @@ export function createOrbax(
   tensors: readonly OrbaxTensor[],
   options: OrbaxOptions = {},
 ): OrbaxWriter {
-  const { ocdbt = true, zarr3 = true, step, leaves = [], leftover = "refuse" } = options;
+  const { ocdbt = true, zarr3 = true, step, leaves = [], beside = {}, leftover = "refuse" } = options;
   const began = now();
   const home = step === undefined ? path : join(path, `${step}`);
   const aside = `${home}${ASIDE}`;
@@ -111,6 +113,10 @@ export function createOrbax(
       requireWhole(home, plan);
       writeText(join(item, TREE), printTree(treeOf(tensors, options)));
       writeStrings(item, leaves);
+      for (const [path, text] of Object.entries(beside)) {
+        attempt(aside, () => fs.mkdirSync(dirname(join(aside, path)), { recursive: true }));
+        writeText(join(aside, path), text);
+      }
       const times = { began, finished: now() };
       writeText(
         join(aside, STEP_METADATA),

@@ -1,0 +1,173 @@
+// The checkpoints of a run: saving its state, in the loop or in a thread beside it, keeping the latest ones, and finding
+// where a run left off.
+import { once } from "node:events";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { ParamDecl } from "../../compiler/arch/param.ts";
+import type { Config } from "../../compiler/config/load.ts";
+import { fail, Q3Error } from "../../compiler/diag.ts";
+import { ASIDE, finishedSteps } from "../checkpoint/orbax/files.ts";
+import { openOrbax } from "../checkpoint/orbax/read.ts";
+import { createOrbax, type OrbaxOptions, type OrbaxTensor } from "../checkpoint/orbax/write.ts";
+import type { DatasetState } from "../data/dataset.ts";
+import { readText } from "../files.ts";
+import type { Answer } from "./save-worker.ts";
+import { bytesOfPart, readState, type StatePart, stateTree, type TrainState } from "./state.ts";
+
+/** The file of a step that says where the data stood: MaxText's place for it, one file per host. */
+const DATA = join("iter", "process_0-of-1.json");
+
+/** A checkpoint to be written: plain data, which can be posted to a thread. */
+export type StateSave = {
+  /** The directory of all steps. */
+  readonly root: string;
+  /** The last step that was taken, which names the checkpoint. */
+  readonly step: number;
+  readonly tensors: readonly OrbaxTensor[];
+  readonly parts: readonly StatePart[];
+  readonly options: OrbaxOptions;
+  /** How many checkpoints stay, this one included. */
+  readonly keep: number | null;
+};
+
+/** The save of a state after a step, and of where the data stands. */
+export function planSave(
+  root: string,
+  config: Config,
+  params: readonly ParamDecl[],
+  state: TrainState,
+  data: DatasetState,
+): StateSave {
+  const { values } = config;
+  const { tensors, leaves, parts, isScanned } = stateTree(params, config, state);
+  const step = state.step - 1;
+  const options: OrbaxOptions = {
+    step,
+    ocdbt: values.checkpoint_storage_use_ocdbt,
+    zarr3: values.checkpoint_storage_use_zarr3,
+    customMetadata: { scan_layers: isScanned },
+    leaves,
+    beside: { [DATA]: `${JSON.stringify(data)}\n` },
+    leftover: "replace",
+  };
+  return { root, step, tensors, parts, options, keep: values.max_num_checkpoints_to_keep };
+}
+
+/** Writes a checkpoint, and removes those that are too many once it is there. */
+export function writeSave({ root, tensors, parts, options, keep }: StateSave): void {
+  const writer = createOrbax(root, tensors, options);
+  try {
+    for (const part of parts) writer.write(part.name, part.box, bytesOfPart(part));
+    writer.commit();
+  } catch (error) {
+    writer.abandon();
+    throw error;
+  }
+  if (keep !== null) for (const step of finishedSteps(root).slice(keep)) removeStep(step);
+}
+
+// A directory that is being removed must not be taken for a checkpoint, so it loses its name first.
+function removeStep(step: string): void {
+  const aside = `${step}${ASIDE}`;
+  fs.renameSync(step, aside);
+  fs.rmSync(aside, { recursive: true, force: true });
+}
+
+/** Removes what saves and removals left that were cut off. Nothing else may be writing to the run's directory. */
+export function removeLeftovers(root: string): void {
+  if (!fs.existsSync(root)) return;
+  for (const name of fs.readdirSync(root).filter((name) => name.endsWith(ASIDE)))
+    fs.rmSync(join(root, name), { recursive: true, force: true });
+}
+
+/** Where a run goes on. */
+export type Resumed = {
+  readonly state: TrainState;
+  /** Where its data stood; nothing where the checkpoint does not say. */
+  readonly data: DatasetState | undefined;
+  /** The directory of the step, or what was named. */
+  readonly from: string;
+};
+
+/** The latest finished checkpoint in the directory of a run's steps; nothing when there is none. */
+export function findLatest(root: string, config: Config, params: readonly ParamDecl[]): Resumed | undefined {
+  const [latest] = finishedSteps(root);
+  return latest === undefined ? undefined : readResumed(latest, config, params);
+}
+
+/** The state in an Orbax checkpoint: the directory of an item, of a step, or of all steps, of which the latest. */
+export function readResumed(path: string, config: Config, params: readonly ParamDecl[]): Resumed {
+  const reader = openOrbax(path);
+  try {
+    return { state: readState(reader, params, config), data: readData(join(path, DATA)), from: path };
+  } finally {
+    reader.close();
+  }
+}
+
+function readData(file: string): DatasetState | undefined {
+  if (!fs.existsSync(file)) return undefined;
+  try {
+    // What is in it is checked by the dataset that is to go on there.
+    return JSON.parse(readText(file)) as DatasetState;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return fail({ code: "dataset-state", message: `${file}: not JSON: ${error.message}` });
+  }
+}
+
+/** Writes checkpoints one after another. */
+export type Saver = {
+  /** Waits for the save before; then `make` copies the state, and the save begins. */
+  save(make: () => StateSave): Promise<void>;
+  /** Waits for the last save. */
+  finish(): Promise<void>;
+};
+
+/** Saves within the loop. */
+export const savingInLoop = (saved: (step: number) => void): Saver => ({
+  async save(make) {
+    const save = make();
+    writeSave(save);
+    saved(save.step);
+  },
+  async finish() {},
+});
+
+// Threads run compiled files: from sources, as tests are, there is none to run.
+const THREAD = new URL("./save-worker.js", import.meta.url);
+
+/** Saves in a thread while the loop goes on, where threads can be had. A save that failed fails the next call. */
+export function savingBeside(saved: (step: number) => void): Saver {
+  if (!fs.existsSync(fileURLToPath(THREAD))) return savingInLoop(saved);
+  const thread = new Worker(THREAD);
+  let pending: Promise<void> = Promise.resolve();
+  const write = async (save: StateSave): Promise<void> => {
+    const answered = once(thread, "message");
+    thread.postMessage(
+      save,
+      save.parts.map(({ values }) => values.buffer as ArrayBuffer),
+    );
+    const [answer] = (await answered) as [Answer];
+    if (answer.kind === "failed") throw new Q3Error(answer.diagnostics);
+    if (answer.kind === "bug") throw answer.error;
+    saved(save.step);
+  };
+  return {
+    async save(make) {
+      await pending;
+      pending = write(make());
+      // Whoever waits next hears of a failure; until then it must not end the process.
+      pending.catch(() => {});
+    },
+    async finish() {
+      try {
+        await pending;
+      } finally {
+        await thread.terminate();
+      }
+    },
+  };
+}

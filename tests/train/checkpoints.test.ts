@@ -1,0 +1,219 @@
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import type { Config } from "../../compiler/config/load.ts";
+import { forwardModel } from "../../compiler/model.ts";
+import { openOrbax } from "../../runtime/checkpoint/orbax/read.ts";
+import { nameOf } from "../../runtime/checkpoint/orbax/tree.ts";
+import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
+import { findLatest } from "../../runtime/train/checkpoints.ts";
+import { type TrainEvent, train } from "../../runtime/train/train.ts";
+import { failure } from "../checkpoint/support.ts";
+import { smallest } from "../remat/models.ts";
+import { scratch } from "../support/scratch.ts";
+
+const engine = await startTfjsEngine("wasm");
+const text = join(scratch(), "text");
+fs.writeFileSync(
+  text,
+  "checkpoints are taken along the way, and a run goes on from the latest one. ".repeat(9),
+);
+
+// One layer is enough for all that is about files.
+const configOf = (out: string, ...overrides: string[]): Config =>
+  smallest(
+    ...["run_name=r", "steps=6", "base_num_decoder_layers=1", "inhomogeneous_layer_cycle_interval=1"],
+    ...["dataset_type=text", `dataset_path=${text}`, "tokenizer_type=byte", "vocab_size=256"],
+    ...["gradient_accumulation_steps=2", "enable_data_shuffling=true", "sample_prompt="],
+    `base_output_directory=${out}`,
+    ...overrides,
+  );
+
+/** Runs, and stops with an error right after a step if told to, as a process that ends would. */
+async function run(config: Config, stopAfter = Number.POSITIVE_INFINITY) {
+  const losses: number[] = [];
+  const events: TrainEvent[] = [];
+  const stopped = new Error("stopped");
+  await train(config, engine, {
+    cwd: process.cwd(),
+    breathe: async () => {
+      if (losses.length > 0 && lastStep(events) === stopAfter) throw stopped;
+    },
+    on(event) {
+      events.push(event);
+      if (event.kind === "step") losses.push(event.scalars["learning/loss"]!);
+    },
+  }).catch((error: unknown) => {
+    if (error !== stopped) throw error;
+  });
+  return { losses, events };
+}
+
+const lastStep = (events: readonly TrainEvent[]): number | undefined =>
+  events.flatMap((event) => (event.kind === "step" ? [event.step] : [])).at(-1);
+const stepsIn = (out: string): string[] => fs.readdirSync(join(out, "r", "checkpoints")).toSorted();
+const model = (out: string): Uint8Array =>
+  fs.readFileSync(join(out, "r", "hugging_face", "6", "model.safetensors"));
+
+const hybrid = ["base_num_decoder_layers=4", "inhomogeneous_layer_cycle_interval=2"];
+const two = "base_num_decoder_layers=2";
+test.each([
+  [hybrid],
+  [[two, "scan_layers=false", "weight_dtype=bfloat16"]],
+  [[two, "checkpoint_storage_use_zarr3=false", "param_scan_axis=0", "mu_dtype=bfloat16"]],
+])("a run that was stopped goes on to the same numbers, bit for bit: %j", async (overrides) => {
+  const [whole, parts] = [scratch(), scratch()];
+  const { losses } = await run(configOf(whole, ...overrides));
+  const again = configOf(parts, ...overrides, "checkpoint_period=2");
+  const first = await run(again, 3);
+  const second = await run(again);
+  expect(second.events[0]).toMatchObject({
+    kind: "start",
+    facts: {
+      first_step: 3,
+      weights: `resumed at step 3 from ${join(parts, "r", "checkpoints", "2")}`,
+    },
+  });
+  expect([...first.losses.slice(0, 3), ...second.losses]).toEqual(losses);
+  expect(new Set(losses).size).toBe(6);
+  expect(Buffer.compare(model(whole), model(parts))).toBe(0);
+});
+
+test("a run that is over has nothing left to do", async () => {
+  const out = scratch();
+  await run(configOf(out));
+  const before = fs.statSync(join(out, "r", "hugging_face", "6")).mtimeMs;
+  const { losses } = await run(configOf(out));
+  expect(losses).toEqual([]);
+  expect(fs.statSync(join(out, "r", "hugging_face", "6")).mtimeMs).toBe(before);
+  const more = await run(configOf(out, "steps=8"));
+  expect(more.losses).toHaveLength(2);
+});
+
+test.each([
+  [[], ["0", "5"]],
+  [
+    ["checkpoint_period=2", "save_checkpoint_on_start=false"],
+    ["2", "4", "5"],
+  ],
+  [
+    ["checkpoint_period=2", "save_checkpoint_on_completion=false"],
+    ["0", "2", "4"],
+  ],
+  [
+    ["checkpoint_period=1", "max_num_checkpoints_to_keep=2", "async_checkpointing=false"],
+    ["4", "5"],
+  ],
+])("%j leaves the steps %j", async (overrides, steps) => {
+  const out = scratch();
+  await run(configOf(out, ...overrides));
+  expect(stepsIn(out)).toEqual(steps);
+});
+
+test("without checkpointing nothing is saved and nothing is resumed", async () => {
+  const out = scratch();
+  await run(configOf(out));
+  const { losses } = await run(configOf(out, "enable_checkpointing=false"));
+  expect(losses).toHaveLength(6);
+  expect(fs.readdirSync(join(out, "r", "hugging_face"))).toEqual(["6"]);
+});
+
+test("the tree is MaxText's: parameters, optax's chain for AdamW, counts", async () => {
+  const out = scratch();
+  const config = configOf(out, two, "steps=1", "checkpoint_storage_use_ocdbt=false");
+  await run(config);
+  const reader = openOrbax(join(out, "r", "checkpoints"));
+  const { params } = forwardModel(config);
+  const layers = [...reader.tensors.keys()].filter((name) => name.startsWith("params.params."));
+  expect(reader.customMetadata).toEqual({ scan_layers: true });
+  expect(layers.length).toBeLessThan(params.length);
+  expect(reader.format).toEqual({ isOcdbt: false, zarrVersion: 3 });
+  const trees = ["opt_state.0.mu.params.", "opt_state.0.nu.params."].flatMap((root) =>
+    layers.map((name) => name.replace("params.params.", root)),
+  );
+  expect([...reader.tensors.keys()].toSorted()).toEqual(
+    [...layers, ...trees, "opt_state.0.count", "opt_state.2.count", "step"].toSorted(),
+  );
+  expect([...reader.read("step")]).toEqual([1, 0, 0, 0]);
+  expect(reader.leaves.filter(({ kind }) => kind === "None").map(({ path }) => nameOf(path))).toEqual([
+    "opt_state.1",
+  ]);
+  reader.close();
+});
+
+test("a full state of another run may be gone on from; its data is this run's from the beginning", async () => {
+  const [one, other] = [scratch(), scratch()];
+  const { losses } = await run(configOf(one, "checkpoint_period=3", "dataset_type=synthetic"));
+  const full = `load_full_state_path=${join(one, "r", "checkpoints", "3")}`;
+  const { losses: rest, events } = await run(configOf(other, full, "dataset_type=synthetic"));
+  expect(rest).toEqual(losses.slice(4));
+  expect(events[0]).toMatchObject({
+    facts: { first_step: 4, weights: expect.stringMatching(/data from its/) },
+  });
+});
+
+const rejection = async (work: Promise<unknown>) => {
+  const error = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  return failure(() => {
+    throw error;
+  });
+};
+
+test("a state of another model is refused with what is missing, what is left over and what differs", async () => {
+  const out = scratch();
+  await run(configOf(out, two, "scan_layers=false", "steps=1"));
+  const less = await rejection(run(configOf(out)));
+  expect(less.message).toMatch(/tensor-unexpected: .*`params.params.decoder.layers_1\./);
+  const wider = await rejection(run(configOf(out, two, "base_emb_dim=12")));
+  expect(wider.code).toBe("tensor-shape");
+  const deeper = await rejection(run(configOf(out, "base_num_decoder_layers=3")));
+  expect(deeper.message).toMatch(/tensor-missing: .*`params.params.decoder.layers_2\./);
+  const dtype = await rejection(run(configOf(out, two, "weight_dtype=bfloat16")));
+  expect(dtype).toMatchObject({
+    code: "tensor-dtype",
+    message: expect.stringMatching(/expected BF16, found F32\nhelp: set weight_dtype/),
+  });
+  const both = await rejection(run(configOf(out, "load_full_state_path=a", "load_parameters_path=b")));
+  expect(both.code).toBe("two-starts");
+});
+
+test("other data than the run had is refused", async () => {
+  const out = scratch();
+  await run(configOf(out), 2);
+  const found = await rejection(run(configOf(out, "data_shuffle_seed=5")));
+  expect(found.code).toBe("dataset-changed");
+});
+
+test("what a save that was cut off left is removed and never taken for a checkpoint", async () => {
+  const out = scratch();
+  await run(configOf(out, "checkpoint_period=2"), 3);
+  const root = join(out, "r", "checkpoints");
+  fs.cpSync(join(root, "2"), join(root, "3.orbax-checkpoint-tmp"), { recursive: true });
+  fs.mkdirSync(join(out, "r", "hugging_face", ".6.1-00000000.partial"));
+  const config = configOf(out, "checkpoint_period=2");
+  expect(findLatest(root, config, forwardModel(config).params)?.state.step).toBe(3);
+  await run(config);
+  expect(stepsIn(out)).toEqual(["0", "2", "4", "5"]);
+  expect(fs.readdirSync(join(out, "r", "hugging_face"))).toEqual(["6"]);
+});
+
+test("the metrics file goes on where the run does", async () => {
+  const out = scratch();
+  const file = join(out, "metrics.jsonl");
+  const config = configOf(out, "checkpoint_period=2", `metrics_file=${file}`);
+  await run(config, 3);
+  // A process that is killed may leave half a line.
+  fs.appendFileSync(file, '{"step":4,"per');
+  await run(config);
+  const lines = fs.readFileSync(file, "utf8").trimEnd().split("\n");
+  expect(lines.map((line) => JSON.parse(line).step)).toEqual([0, 1, 2, 3, 4, 5]);
+  fs.writeFileSync(file, '{"step":0,"run_name":"other"}\n');
+  const found = await rejection(run(configOf(out, "steps=7", `metrics_file=${file}`)));
+  expect(found).toMatchObject({
+    code: "metrics-file",
+    message: expect.stringContaining("line 1 is not of the run r"),
+  });
+});
