@@ -2,7 +2,6 @@
 
 import { isRecord } from "../json.ts";
 import type { Message } from "../tokenizer/chat-template.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { continueText, type FinishReason } from "./continue.ts";
 import { refuse } from "./errors.ts";
 import { countOf, fieldsOf, flagOf, refuseUnless, shown } from "./fields.ts";
@@ -10,6 +9,7 @@ import type { ServedModel, TokenScore } from "./model.ts";
 import type { Work } from "./queue.ts";
 import {
   headOf,
+  limitOf,
   type Reply,
   requireModel,
   requireRoom,
@@ -20,11 +20,12 @@ import {
 } from "./reply.ts";
 import { type Choosing, choosingOf, SAMPLING, samplerOf } from "./sampling.ts";
 
+// The last is lm-evaluation-harness's own name, which it sends beside the others.
+const LIMITS = ["max_completion_tokens", "max_tokens", "max_gen_toks"];
 const KNOWN = [
   "model",
   "messages",
-  "max_tokens",
-  "max_completion_tokens",
+  ...LIMITS,
   "logprobs",
   "top_logprobs",
   "response_format",
@@ -45,11 +46,7 @@ export function chatCompletions(model: ServedModel, body: unknown): Reply {
   // A chat template begins the text itself.
   const text = model.chat(messagesOf(fields["messages"]));
   const prompt = tokensOf(model, "messages", text, model.tokenizer.encode);
-  const asked = countOf(fields, "max_completion_tokens", undefined, { least: 1 });
-  const maxTokens =
-    asked ??
-    countOf(fields, "max_tokens", undefined, { least: 1 }) ??
-    Math.max(1, model.maxTokens - prompt.length);
+  const maxTokens = limitOf(fields, LIMITS, 1) ?? Math.max(1, model.maxTokens - prompt.length);
   requireRoom(model, "messages", prompt, maxTokens);
   const withScores = flagOf(fields, "logprobs");
   const top = countOf(fields, "top_logprobs", undefined, { least: 0, most: MOST_TOP });
@@ -79,7 +76,7 @@ function* answer(model: ServedModel, request: Request): Work<object | undefined,
     tokens: readonly TokenScore[],
     finish_reason: FinishReason | null,
   ): object => {
-    const logprobs = top === undefined ? null : { content: scoresOf(model.tokenizer, tokens) };
+    const logprobs = top === undefined ? null : { content: scoresOf(model, tokens) };
     return { index: 0, ...part, logprobs, finish_reason };
   };
   const chunkOf = (delta: object, tokens: readonly TokenScore[], reason: FinishReason | null): object => ({
@@ -126,14 +123,16 @@ function textOfPart(part: unknown): string | undefined {
   return typeof text === "string" ? text : undefined;
 }
 
-/** OpenAI's list of log probabilities. */
-function scoresOf({ decode }: Tokenizer, tokens: readonly TokenScore[]): readonly object[] {
+/** OpenAI's list of log probabilities, in which the end of the text has no place. */
+function scoresOf({ tokenizer, stops }: ServedModel, tokens: readonly TokenScore[]): readonly object[] {
   const one = (id: number, logprob: number): object => {
-    const token = decode([id]);
+    const token = tokenizer.decode([id]);
     return { token, logprob, bytes: [...Buffer.from(token)] };
   };
-  return tokens.map(({ id, logProb = 0, top }) => ({
-    ...one(id, logProb),
-    top_logprobs: top.map((each) => one(each.id, each.score)),
-  }));
+  return tokens
+    .filter(({ id }) => !stops.has(id))
+    .map(({ id, logProb = 0, top }) => ({
+      ...one(id, logProb),
+      top_logprobs: top.map((each) => one(each.id, each.score)),
+    }));
 }

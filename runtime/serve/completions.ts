@@ -8,6 +8,7 @@ import type { ServedModel, TokenScore } from "./model.ts";
 import type { Work } from "./queue.ts";
 import {
   headOf,
+  limitOf,
   type Reply,
   requireModel,
   requireRoom,
@@ -18,7 +19,9 @@ import {
 } from "./reply.ts";
 import { type Choosing, choosingOf, SAMPLING, samplerOf } from "./sampling.ts";
 
-const KNOWN = ["model", "prompt", "max_tokens", "echo", "logprobs", "suffix", "best_of", ...SAMPLING];
+// The last is lm-evaluation-harness's own name, which it sends beside the other.
+const LIMITS = ["max_tokens", "max_gen_toks"];
+const KNOWN = ["model", "prompt", ...LIMITS, "echo", "logprobs", "suffix", "best_of", ...SAMPLING];
 const MOST_TOP = 20;
 
 /** Answers a request's body. */
@@ -27,7 +30,7 @@ export function completions(model: ServedModel, body: unknown): Reply {
   requireModel(model, fields);
   refuseUnless(fields, "best_of", [1]);
   refuseUnless(fields, "suffix", [""]);
-  const maxTokens = countOf(fields, "max_tokens", 16, { least: 0 });
+  const maxTokens = limitOf(fields, LIMITS, 0) ?? 16;
   const prompts = promptsOf(model, fields["prompt"] ?? undefined);
   for (const prompt of prompts) requireRoom(model, "prompt", prompt, maxTokens);
   const request = {

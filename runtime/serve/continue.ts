@@ -91,13 +91,15 @@ function* writeOn(
   let reason: FinishReason = "length";
   for (let count = 1; count <= maxTokens; count++) {
     const id = choose(logits);
+    const tokens = [scoreOf(id, offset, logits, top)];
     if (ends.has(id)) {
+      yield { text: "", tokens };
       reason = "stop";
       break;
     }
     const text = stream.push(id);
     const { text: shown, isStopped } = watch.push(text);
-    yield { text: shown, tokens: [scoreOf(id, offset, logits, top)] };
+    yield { text: shown, tokens };
     if (isStopped) return "stop";
     offset += text.length;
     if (count < maxTokens) logits = reading.read([id], false);

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { isRecord } from "../json.ts";
 import type { FinishReason, Piece } from "./continue.ts";
 import { ApiError, refuse } from "./errors.ts";
-import { type Fields, fieldsOf, flagOf, shown } from "./fields.ts";
+import { countOf, type Fields, fieldsOf, flagOf, shown } from "./fields.ts";
 import type { ServedModel } from "./model.ts";
 import { mapWork, type Work } from "./queue.ts";
 
@@ -54,6 +54,12 @@ export function tokensOf(
   if (text.length <= maxTokens * MOST_CHARACTERS_A_TOKEN) return encode(text);
   const message = `the model takes ${maxTokens} tokens; a prompt of ${text.length} characters is more`;
   return refuse(param, message, "context_length_exceeded");
+}
+
+/** The limit of an answer by the first of these names that is there. */
+export function limitOf(fields: Fields, names: readonly string[], least: number): number | undefined {
+  const limits = names.map((name) => countOf(fields, name, undefined, { least }));
+  return limits.find((limit) => limit !== undefined);
 }
 
 /** How an answer is sent, by `stream` and `stream_options`. */

@@ -50,6 +50,15 @@ test("log probabilities of the answer's tokens", async () => {
   expect(score.top_logprobs[0].logprob).toBe(score.logprob);
 });
 
+test("the end has no place among the answer's tokens", async () => {
+  const ended = { model: { ...model, chat: () => "y" } };
+  const { url } = await started(ended.model);
+  const { body } = await post(url, "/v1/chat/completions", { messages, logprobs: true, ...greedy });
+  const [{ message, logprobs, finish_reason }] = body.choices;
+  expect([message.content, finish_reason]).toEqual(["z", "stop"]);
+  expect(logprobs.content.map(({ token }: { token: string }) => token)).toEqual(["z"]);
+});
+
 test("a stream: the role, the text, the reason, the end", async () => {
   const { url } = await server;
   const all = await events(url, "/v1/chat/completions", { messages, max_tokens: 2, ...greedy });

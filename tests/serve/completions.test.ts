@@ -63,6 +63,14 @@ test("echo gives the prompt with its log probabilities, as lm-evaluation-harness
   expect(logprobs.top_logprobs[2].x).toBe(logprobs.token_logprobs[2]);
 });
 
+test("the token that ends the text has its log probability too, but no text: lm-evaluation-harness skips a last token", async () => {
+  const { body } = await complete({ prompt: "yz", max_tokens: 3, echo: true, logprobs: 0, ...greedy });
+  const [{ text, logprobs, finish_reason }] = body.choices;
+  expect([text, logprobs.tokens, finish_reason]).toEqual(["yz", ["y", "z", "{"], "stop"]);
+  expect(logprobs.token_logprobs[2]).toBeCloseTo(logProb("z", "{"), 5);
+  expect(body.usage.completion_tokens).toBe(1);
+});
+
 test("echo alone, with nothing written; and a prompt longer than a unit of work", async () => {
   const { body } = await complete({ prompt: "héllo", max_tokens: 0, echo: true });
   expect(body.choices[0]).toMatchObject({ text: "héllo", finish_reason: "length" });
@@ -122,7 +130,7 @@ test("a stream: pieces, the reason, usage, and the end", async () => {
   };
   const all = await events(url, "/v1/completions", asked);
   expect(all.at(-1)).toBe("[DONE]");
-  expect(all.at(-2)).toMatchObject({ choices: [], usage: { prompt_tokens: 2, completion_tokens: 4 } });
+  expect(all.at(-2)).toMatchObject({ choices: [], usage: { prompt_tokens: 2, completion_tokens: 5 } });
   const choices = all.slice(0, -2).flatMap((event) => event.choices);
   const textOf = (wanted: number) =>
     choices
@@ -134,7 +142,7 @@ test("a stream: pieces, the reason, usage, and the end", async () => {
     "length",
     "stop",
   ]);
-  expect(choices.flatMap(({ logprobs }) => logprobs.tokens)).toEqual(["b", "c", "d", "z"]);
+  expect(choices.flatMap(({ logprobs }) => logprobs.tokens)).toEqual(["b", "c", "d", "z", "{"]);
   expect(new Set(all.slice(0, -1).map(({ id }) => id)).size).toBe(1);
 });
 
@@ -176,6 +184,13 @@ test.each([
   expect(answer.status).toBe(status);
   expect(answer.body.error).toMatchObject({ message: expect.stringMatching(says), param });
   expect(trace.open).toBe(0);
+});
+
+test("lm-evaluation-harness's own name for the limit counts where there is no other", async () => {
+  const limited = (body: object) => complete({ prompt: "a", ...body, ...greedy });
+  expect((await limited({ max_gen_toks: 2 })).body.choices[0].text).toBe("bc");
+  expect((await limited({ max_gen_toks: 2, max_tokens: 1 })).body.choices[0].text).toBe("b");
+  expect((await limited({ max_gen_toks: -2 })).body.error.param).toBe("max_gen_toks");
 });
 
 test("what changes nothing is let through", async () => {

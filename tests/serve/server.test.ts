@@ -84,11 +84,10 @@ test("requests take turns: a long one holds up no short one", async () => {
   };
   await Promise.all([ask("long", "#".padStart(1500, "\0"), 400), ask("short", "a", 5)]);
   expect(order).toEqual(["short", "long"]);
-  // While both were there, they alternated.
-  const short = trace.reads.findIndex(({ count }) => count === 1);
-  expect(trace.reads.slice(0, short + 4).map(({ reading }) => reading)).toEqual(
-    expect.arrayContaining([0, 1]),
-  );
+  // The short one has five turns of writing; the long one may have one more than that between them.
+  const readings = trace.reads.map(({ reading }) => reading);
+  const [first, last] = [readings.indexOf(1), readings.lastIndexOf(1)];
+  expect(readings.slice(first, last).filter((reading) => reading === 0).length).toBeLessThanOrEqual(6);
 });
 
 test("the work for a client that is gone stops, and its state goes", async () => {
