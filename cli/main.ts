@@ -3,6 +3,7 @@
 import { checkLogits } from "./check-logits.ts";
 import type { Command, Io } from "./command.ts";
 import { compile } from "./compile.ts";
+import { convert } from "./convert.ts";
 import { decode } from "./decode.ts";
 import { runLine } from "./dispatch.ts";
 import { doctor } from "./doctor.ts";
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   opt,
   checkLogits,
   mmlu,
+  convert,
   inspect,
   explain,
   doctor,

@@ -15,13 +15,6 @@ const python = /^(?:.*\/)?python(?:3(?:\.\d+)?)?$/;
 /** What MaxText does in modules that no command stands for yet, and what helps meanwhile. */
 const absent: ReadonlyMap<string, { readonly does: string; readonly help?: string }> = new Map([
   [
-    "maxtext.checkpoint_conversion.to_maxtext",
-    {
-      does: "converts checkpoints",
-      help: "q3c reads a Hugging Face folder without conversion: model_name=<folder>",
-    },
-  ],
-  [
     "tests.assets.logits_generation.generate_hf_golden_logits",
     { does: "writes the logits of a Hugging Face model to a file" },
   ],

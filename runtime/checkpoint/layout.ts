@@ -20,7 +20,12 @@ export type Piece = {
 };
 
 /** A tensor and the pieces that tile it. */
-export type TensorLayout = { readonly shape: readonly number[]; readonly pieces: readonly Piece[] };
+export type TensorLayout = {
+  readonly shape: readonly number[];
+  readonly pieces: readonly Piece[];
+  /** The axis along which layers are stacked, if any are. */
+  readonly stackAxis: number | undefined;
+};
 
 /** Tensors by name. */
 export type Layout = ReadonlyMap<string, TensorLayout>;
@@ -51,7 +56,7 @@ export function huggingFaceLayout(
   params: readonly ParamDecl[],
   has: (name: string) => boolean = () => false,
 ): Layout {
-  const layout = new Map<string, { shape: readonly number[]; pieces: Piece[] }>();
+  const layout = new Map<string, TensorLayout & { readonly pieces: Piece[] }>();
   for (const param of params) {
     const origin = originIn(param, has);
     const { dims, part, each } = origin;
@@ -59,13 +64,17 @@ export function huggingFaceLayout(
     const shape = extents.map((n, axis) => (axis === part?.axis ? n * part.count : n));
     const start = extents.map((n, axis) => (axis === part?.axis ? n * part.index : 0));
     namesOf(origin).forEach((name, index) => {
-      const tensor = layout.get(name) ?? { shape, pieces: [] };
+      const tensor = layout.get(name) ?? { shape, pieces: [], stackAxis: undefined };
       tensor.pieces.push({ param: param.path, start, dims, only: each && { key: each.key, index } });
       layout.set(name, tensor);
     });
   }
   return layout;
 }
+
+/** The layout under other names. */
+export const renamed = (layout: Layout, rename: (name: string) => string): Layout =>
+  new Map([...layout].map(([name, tensor]) => [rename(name), tensor]));
 
 /** How MaxText's tree holds layers. */
 export type TreeOptions = {
@@ -90,18 +99,21 @@ export function treeLayout(params: readonly ParamDecl[], { scanned, scanAxis }: 
 
 function single({ path, dims }: ParamDecl): TensorLayout {
   const start = dims.map(() => 0);
-  return { shape: extentsOf(dims), pieces: [{ param: path, start, dims, only: undefined }] };
+  const pieces = [{ param: path, start, dims, only: undefined }];
+  return { shape: extentsOf(dims), pieces, stackAxis: undefined };
 }
 
 function stacked(members: readonly ParamDecl[], scanAxis: number): TensorLayout {
-  const pieces = members.map(({ path, dims }, layer) => {
-    const axis = Math.min(scanAxis, dims.length);
-    const start = dims.map(() => 0).toSpliced(axis, 0, layer);
-    return { param: path, start, dims: dims.toSpliced(axis, 0, []), only: undefined, axis };
-  });
-  const [first] = pieces;
+  const [first] = members;
   invariant(first, "a stack has members");
-  return { shape: extentsOf(first.dims).with(first.axis, members.length), pieces };
+  const axis = Math.min(scanAxis, first.dims.length);
+  const pieces = members.map(({ path, dims }, layer) => ({
+    param: path,
+    start: dims.map(() => 0).toSpliced(axis, 0, layer),
+    dims: dims.toSpliced(axis, 0, []),
+    only: undefined,
+  }));
+  return { shape: extentsOf(first.dims).toSpliced(axis, 0, members.length), pieces, stackAxis: axis };
 }
 
 function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {

@@ -2,6 +2,7 @@
 import type { Factor } from "../../compiler/arch/dims.ts";
 import { invariant } from "../../compiler/diag.ts";
 import { extentsOf, type Factors, type Layout, type Piece } from "./layout.ts";
+import type { StoredTensor } from "./tensors.ts";
 
 /** A box of a tensor by the factors it is made of. Two boxes of one move have the same factors, in their own order. */
 export type FactoredBox = { readonly start: readonly number[]; readonly dims: Factors };
@@ -14,16 +15,25 @@ export type TensorPlan = {
   readonly name: string;
   readonly shape: readonly number[];
   readonly moves: readonly Move[];
+  /** The axis along which it stacks layers, if it does. */
+  readonly stackAxis: number | undefined;
 };
+
+/** The plan of a tensor that stays as it is. */
+export function planCopy({ name, shape }: StoredTensor): TensorPlan {
+  const dims = shape.map((size, axis) => [{ key: `axis ${axis}`, size }]);
+  const box = { start: shape.map(() => 0), dims };
+  return { name, shape, moves: [{ from: name, source: box, target: box }], stackAxis: undefined };
+}
 
 type Home = { readonly tensor: string; readonly piece: Piece };
 
 /** How every tensor of a layout is made of the tensors of another that holds the same parameters. */
 export function planTensors(target: Layout, source: Layout): TensorPlan[] {
   const homes = homesOf(source);
-  return [...target].map(([name, { shape, pieces }]) => {
+  return [...target].map(([name, { shape, pieces, stackAxis }]) => {
     const moves = pieces.flatMap((piece) => movesOf(piece, homes.get(piece.param)));
-    return { name, shape, moves };
+    return { name, shape, moves, stackAxis };
   });
 }
 

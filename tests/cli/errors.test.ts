@@ -115,7 +115,6 @@ test("a status line is gone before an error is printed", async () => {
 
 test("modules of MaxText that q3c has no command for are refused as such", async () => {
   const words = {
-    "maxtext.checkpoint_conversion.to_maxtext": "converts checkpoints",
     "tests.assets.logits_generation.generate_hf_golden_logits": "writes the logits",
   };
   for (const [module, does] of Object.entries(words)) {

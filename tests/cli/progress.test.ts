@@ -40,3 +40,14 @@ test("off a terminal there are whole lines or nothing", () => {
   showProgress(quiet.io, { label: "reading", elsewhere: "quiet" })(1, 2);
   expect([quiet.err, quiet.statuses]).toEqual([[], []]);
 });
+
+test("bytes are shown in their unit with the rate", () => {
+  const { io, statuses } = recordingIo({ isTerminal: true });
+  let time = 0;
+  const report = showProgress(io, { label: "writing", elsewhere: "quiet", unit: "bytes", now: () => time });
+  report(0, 6e9);
+  time = 2000;
+  report(1.5e9, 6e9);
+  report(6e9, 6e9);
+  expect(statuses).toEqual(["writing 0.00/6.00 GB", "writing 1.50/6.00 GB  750 MB/s  6 s left", ""]);
+});

@@ -43,7 +43,6 @@ const read = new Set([...code.flatMap(namesRead), ...archWords]);
 
 /** Keys that act through a value computed from them, which is what others read. */
 const through: Readonly<Record<string, ValueName>> = {
-  base_output_directory: "checkpoint_dir",
   decoder_block: "arch_file",
   global_parameter_scale: "emb_dim",
   base_emb_dim: "emb_dim",

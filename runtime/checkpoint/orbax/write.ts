@@ -8,12 +8,13 @@ import type { KvWriter } from "../kv.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
 import { createOcdbt, mergeOcdbt } from "../ocdbt/write.ts";
 import { bitsOf } from "../safetensors-header.ts";
-import type { StoredDType, TensorWriter } from "../tensors.ts";
+import type { Box, StoredDType, TensorWriter } from "../tensors.ts";
 import {
   type ArrayPlan,
   createArray,
   keysOf,
   metadataKey,
+  readWritten,
   type ZarrArrayWriter,
   type ZarrVersion,
 } from "../zarr/array.ts";
@@ -250,6 +251,23 @@ export function openOrbaxPart(plan: OrbaxPlan, part: number): TensorWriter {
     write: (name, box, bytes) => find(name).write(box, bytes),
     commit: () => store.commit(),
     abandon: () => store.abandon(),
+  };
+}
+
+/** Reads the chunks of a committed part. */
+export function readOrbaxPart(
+  plan: OrbaxPlan,
+  part: number,
+): { read(name: string, box: Box): Uint8Array; close(): void } {
+  const store = plan.ocdbt ? openOcdbt(partDirectory(plan.item, part)) : openDirectory(plan.item);
+  const arrays = new Map(plan.arrays.map((array) => [array.tensor.name, array]));
+  return {
+    read(name, box) {
+      const array = arrays.get(name);
+      invariant(array, `${name} is among the tensors of ${plan.item}`);
+      return readWritten(store, array, versionOf(plan), box);
+    },
+    close: () => store.close(),
   };
 }
 

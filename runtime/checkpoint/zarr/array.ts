@@ -154,6 +154,17 @@ export function createArray(store: KvWriter, plan: ArrayPlan, version: ZarrVersi
   };
 }
 
+/** Reads boxes of an array that q3c is writing, from a store that holds chunks of it. */
+export function readWritten(store: KvReader, plan: ArrayPlan, version: ZarrVersion, box: Box): Uint8Array {
+  return readArray(
+    store,
+    plan.tensor.name,
+    printed(plan, version),
+    { version, isComplete: true, memo: new Map() },
+    box,
+  );
+}
+
 /** Every key that an array which q3c has written is made of. */
 export function* keysOf(plan: ArrayPlan, version: ZarrVersion): Generator<string> {
   const { shape, chunk, keyOf } = printed(plan, version);

@@ -1,0 +1,182 @@
+// q3c convert: checkpoints from Hugging Face to MaxText and back, and between MaxText's two layouts.
+import { existsSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import type { Config } from "../compiler/config/load.ts";
+import { fail } from "../compiler/diag.ts";
+import type { Command, Io } from "./command.ts";
+import { printWarnings, readConfig } from "./config.ts";
+import { showProgress } from "./progress.ts";
+
+const flags = {
+  to: { value: "string", doc: "maxtext or huggingface; the other format than the source's unless given" },
+  hf_model_path: {
+    value: "string",
+    doc: "Hugging Face folder: what to convert, or else whose configuration and tokenizer go along",
+  },
+  dry_run: { doc: "print what would be written, and write nothing" },
+  parallel_threads: { value: "number", doc: "threads that work at the same time (one for each core)" },
+  save_dtype: { value: "string", doc: "dtype of the parameters, as weight_dtype=<dtype> says it" },
+  lazy_load_tensors: { doc: "taken from MaxText's lines; tensors are always read when needed" },
+  eager_load_method: { value: "string", doc: "taken from MaxText's lines; has no effect" },
+  simulated_cpu_devices_count: { value: "number", doc: "taken from MaxText's lines; has no effect" },
+  override_model_architecture: {
+    doc: "taken from MaxText's lines; config.json always says what was converted",
+  },
+} as const;
+
+/** What the arguments name: a configuration, and perhaps a source and an output in front of its keys. */
+type Named = { readonly args: readonly string[]; readonly from?: string };
+
+/** `FROM TO key=value …` as the configuration that says the same; MaxText's own form stays as it is. */
+async function named(args: readonly string[], { cwd }: Io): Promise<Named> {
+  const places = args.filter((arg) => !arg.includes("=") && arg.trim() !== "");
+  const [from, to] = places;
+  if (from === undefined || to === undefined) return { args };
+  if (places.length > 2)
+    fail(
+      {
+        code: "convert-arguments",
+        message: `expected a source and an output, found ${places.join(", ")}`,
+        help: "write q3c convert FROM TO [key=value ...]",
+      },
+      2,
+    );
+  const path = resolve(cwd, from);
+  const keys = args.filter((arg) => arg.includes("="));
+  const model = keys.some((key) => key.startsWith("model_name=")) ? undefined : await modelAt(path);
+  const rest = [
+    ...(model === undefined ? [] : [`model_name=${model}`]),
+    `base_output_directory=${to}`,
+    ...keys,
+  ];
+  return { args: ["base", ...rest], from: path };
+}
+
+/** The folder whose config.json says what model a checkpoint holds, if there is one. */
+async function modelAt(path: string): Promise<string | undefined> {
+  const { looksLikeOrbax, findItem } = await import("../runtime/checkpoint/orbax/files.ts");
+  if (!existsSync(path) || !statSync(path).isDirectory()) return undefined;
+  if (existsSync(resolve(path, "config.json"))) return path;
+  const { sideOf } = await import("../runtime/checkpoint/convert/side-files.ts");
+  return looksLikeOrbax(path) ? sideOf(findItem(path).item) : undefined;
+}
+
+/** Where the tensors are. */
+function sourceOf(
+  { values }: Config,
+  from: string | undefined,
+  hfPath: string | undefined,
+  cwd: string,
+): string {
+  const found = from ?? (values.load_parameters_path || hfPath || values.hf_checkpoint);
+  if (!found)
+    return fail(
+      {
+        code: "convert-source",
+        message: "no checkpoint to convert is named, and q3c downloads nothing",
+        help: "pass --hf_model_path=<folder>, or load_parameters_path=<item> for one of MaxText",
+      },
+      2,
+    );
+  return resolve(cwd, found);
+}
+
+const STORED = { float32: "F32", bfloat16: "BF16", float16: "F16" } as const;
+type DTypeName = keyof typeof STORED;
+
+/** The dtype that was asked for, if any: without, every tensor keeps its own. */
+function dtypeOf(config: Config, flag: string | undefined) {
+  const from = config.origin("weight_dtype").from;
+  const isAsked = from === "command line" || from === "environment" || from === "file";
+  const name = flag ?? (isAsked ? config.values.weight_dtype : undefined);
+  if (name === undefined) return undefined;
+  if (!Object.hasOwn(STORED, name))
+    return fail(
+      {
+        code: "bad-flag-value",
+        message: `\`--save_dtype\` is one of ${Object.keys(STORED).join(", ")}, found \`${name}\``,
+      },
+      2,
+    );
+  return { name, stored: STORED[name as DTypeName] };
+}
+
+function formatNamed(text: string | undefined): "huggingface" | "maxtext" | undefined {
+  if (text === undefined || text === "huggingface" || text === "maxtext") return text;
+  return fail(
+    { code: "bad-flag-value", message: `\`--to\` is maxtext or huggingface, found \`${text}\`` },
+    2,
+  );
+}
+
+const gigabytes = (bytes: number): string =>
+  bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+
+export const convert: Command<typeof flags> = {
+  name: "convert",
+  summary: "Convert checkpoints: Hugging Face to MaxText and back, layers stacked or single.",
+  usage: "convert FROM TO [key=value ...] | convert <config.yml | base> [key=value ...]",
+  details: [
+    "FROM is a Hugging Face folder or an Orbax checkpoint of MaxText (an item, a step, or the folder of steps); what it is, and whether its layers are stacked, is found by looking. TO is a folder: for transformers, or the one in which MaxText's step goes (TO/0/items). --to=maxtext on a checkpoint of MaxText changes between layers stacked and single (scan_layers=true|false).",
+    "MaxText's own lines work too: model_name, base_output_directory, scan_layers, --hf_model_path for to_maxtext, load_parameters_path for to_huggingface.",
+    "Every tensor keeps its dtype unless weight_dtype is given. Configuration and tokenizer go along, in TO/0/hugging_face beside MaxText's item. Tensors mtp.* are kept both ways. A run that was cut off goes on where it was, when the same line is given again.",
+  ],
+  flags,
+  maxTextModules: [
+    "maxtext.checkpoint_conversion.to_maxtext",
+    "maxtext.checkpoint_conversion.to_huggingface",
+  ],
+  async run({ args, flags: given, io }) {
+    const { args: configArgs, from } = await named(args, io);
+    const config = await readConfig(configArgs, io);
+    printWarnings(config, io, given.json, true);
+    const { values } = config;
+    const { requireLocal } = await import("../compiler/config/remote.ts");
+    requireLocal(config, "base_output_directory", "load_parameters_path");
+    const { draftParams, forwardModel } = await import("../compiler/model.ts");
+    const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face.ts");
+    const { prepareConversion } = await import("../runtime/checkpoint/convert/convert.ts");
+    const hfPath = given.hf_model_path === undefined ? undefined : resolve(io.cwd, given.hf_model_path);
+    const source = sourceOf(config, from, hfPath, io.cwd);
+    const prepared = prepareConversion({
+      source,
+      to: formatNamed(given.to),
+      output: resolve(io.cwd, values.base_output_directory),
+      params: { own: forwardModel(config).params, draft: draftParams(config) },
+      tree: { scanned: values.scan_layers, scanAxis: values.param_scan_axis },
+      dtype: dtypeOf(config, given.save_dtype),
+      files: hfPath === source ? undefined : hfPath,
+      config: () => toHuggingFaceConfig(config),
+      threads: given.parallel_threads ?? availableParallelism(),
+    });
+    try {
+      const { bytes, path, tensors, leftOut } = prepared;
+      const facts = { from: source, to: path, format: prepared.to, tensors: tensors.length, bytes };
+      if (given.json && !given.dry_run)
+        io.out(JSON.stringify({ kind: "start", ...facts, left_out: Object.fromEntries(leftOut) }));
+      else if (!given.json) {
+        io.out(`from: ${source} (${prepared.from})`);
+        io.out(`to: ${path} (${prepared.to}), ${tensors.length} tensors, ${gigabytes(bytes)}`);
+        for (const [key, count] of leftOut)
+          io.err(`left out: ${key}, ${count} tensors that have no place there`);
+      }
+      if (given.dry_run) {
+        for (const { name, dtype, shape } of tensors)
+          io.out(
+            given.json ? JSON.stringify({ name, dtype, shape }) : `${name}  ${dtype} [${shape.join(", ")}]`,
+          );
+        return 0;
+      }
+      const progress = showProgress(io, { label: "converting", elsewhere: "quiet", unit: "bytes" });
+      const start = performance.now();
+      await prepared.run(progress);
+      const seconds = (performance.now() - start) / 1000;
+      if (given.json) io.out(JSON.stringify({ kind: "converted", path, bytes, seconds }));
+      else io.out(`converted: ${path} in ${seconds.toFixed(1)} s, ${gigabytes(bytes / seconds)}/s`);
+    } finally {
+      prepared.close();
+    }
+    return 0;
+  },
+};

@@ -1,0 +1,88 @@
+// The small files of a Hugging Face model beside its weights: they stay with a converted checkpoint, in a folder of the
+// step's directory, so that the way back has them.
+import * as fs from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { failRead, readBytes, readText, writeAside } from "../../files.ts";
+import { isRecord, parseJson } from "../../json.ts";
+import type { Safetensors } from "../safetensors.ts";
+import { INDEX, printIndex } from "../safetensors-layout.ts";
+import type { StoredTensor } from "../tensors.ts";
+
+/** The folder in a step's directory, beside the item. */
+export const SIDE = "hugging_face";
+
+/** What transformers looks for beside weights: configuration, tokenizer, chat template. */
+const IS_SIDE_FILE =
+  /^(config|generation_config|tokenizer|tokenizer_config|vocab|merges|special_tokens_map|added_tokens|chat_template)\.(json|txt|model|jinja)$/;
+
+const CONFIG = "config.json";
+
+/** The folder with a MaxText item's Hugging Face files, if it has one. */
+export function sideOf(item: string): string | undefined {
+  const path = join(dirname(item), SIDE);
+  return fs.existsSync(path) ? path : undefined;
+}
+
+/** A model's small files by name. */
+export function readSideFiles(directory: string): ReadonlyMap<string, Uint8Array> {
+  try {
+    const names = fs.readdirSync(directory).filter((name) => IS_SIDE_FILE.test(name));
+    return new Map(names.toSorted().map((name) => [name, readBytes(join(directory, name))]));
+  } catch (error) {
+    return failRead(directory, error);
+  }
+}
+
+/** The files with the dtype that config.json names replaced. */
+export function withDType(
+  files: ReadonlyMap<string, Uint8Array>,
+  dtype: string,
+): ReadonlyMap<string, Uint8Array> {
+  const bytes = files.get(CONFIG);
+  if (!bytes) return files;
+  const config = JSON.parse(Buffer.from(bytes).toString()) as Record<string, unknown>;
+  const key = "torch_dtype" in config ? "torch_dtype" : "dtype";
+  if (config[key] === dtype) return files;
+  return new Map([
+    ...files,
+    [CONFIG, Buffer.from(`${JSON.stringify({ ...config, [key]: dtype }, null, 2)}\n`)],
+  ]);
+}
+
+/** Writes files into a directory that is made if need be. */
+export function writeSideFiles(directory: string, files: ReadonlyMap<string, Uint8Array>): void {
+  fs.mkdirSync(directory, { recursive: true });
+  for (const [name, bytes] of files)
+    writeAside(join(directory, name), (append) => append(bytes), { overwrite: true });
+}
+
+/** The file of a folder that says which file each tensor lay in, to be kept with it. */
+export function keptIndex(directory: string | undefined): readonly (readonly [string, Uint8Array])[] {
+  if (directory === undefined || !fs.existsSync(join(directory, INDEX))) return [];
+  return [[INDEX, readBytes(join(directory, INDEX))]];
+}
+
+/** The index that says which file each tensor lies in, as a side file: with it the way back makes the same files. */
+export function indexFile({ entries }: Safetensors, path: string): readonly [string, Uint8Array] {
+  const shards = new Map<string, StoredTensor[]>();
+  for (const entry of entries.values()) {
+    const shard = shards.get(basename(entry.file));
+    if (shard) shard.push(entry);
+    else shards.set(basename(entry.file), [entry]);
+  }
+  return [INDEX, new TextEncoder().encode(printIndex(path, shards))];
+}
+
+/** Which file each tensor lay in, if the folder knows. */
+export function readPlacement(directory: string): ReadonlyMap<string, string> | undefined {
+  const file = join(directory, INDEX);
+  if (!fs.existsSync(file)) return undefined;
+  const value = parseJson({ file, text: readText(file) });
+  const map = isRecord(value) ? value["weight_map"] : undefined;
+  if (!isRecord(map)) return undefined;
+  // A name that leads elsewhere is not followed.
+  const places = Object.entries(map).filter(
+    (entry): entry is [string, string] => typeof entry[1] === "string" && !/[/\\]|^\.\.?$/.test(entry[1]),
+  );
+  return new Map(places);
+}

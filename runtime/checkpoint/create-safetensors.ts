@@ -1,0 +1,183 @@
+// A safetensors checkpoint written box by box, by several threads at once: every tensor has its place in a file of its
+// final size, in a directory beside the final one until all of them are whole.
+import * as fs from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { fail, invariant } from "../../compiler/diag.ts";
+import { failWrite, flushDirectory, readAt, writeAside } from "../files.ts";
+import { bitsOf } from "./safetensors-header.ts";
+import { INDEX, layOutShards, type ShardOptions } from "./safetensors-layout.ts";
+import type { Box, StoredDType, StoredTensor, TensorWriter } from "./tensors.ts";
+
+/** Where a tensor goes. */
+type Place = {
+  readonly file: string;
+  readonly start: number;
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+};
+
+/** What someone who writes a part of the checkpoint has to know. Plain data, to be posted to a worker thread. */
+export type SafetensorsPlan = {
+  /** The directory while it is being written. */
+  readonly aside: string;
+  readonly files: readonly { readonly name: string; readonly size: number }[];
+  readonly places: ReadonlyMap<string, Place>;
+};
+
+/** A checkpoint being written. `commit` wants every part to be committed by then. */
+export type SafetensorsWriter = TensorWriter & { readonly plan: SafetensorsPlan };
+
+/** Where a directory is written until it is whole: always the same place, so that a later run finds it. */
+export const asideOf = (path: string): string =>
+  join(dirname(resolve(path)), `.${basename(resolve(path))}.partial`);
+
+/** Begins a checkpoint of these tensors, or goes on with one that an earlier run of the same tensors left. */
+export function createSafetensors(
+  path: string,
+  tensors: readonly StoredTensor[],
+  options: ShardOptions = {},
+): SafetensorsWriter {
+  refuseOccupied(path);
+  const aside = asideOf(path);
+  const { files, index } = layOutShards(path, tensors, options);
+  const places = new Map(
+    files.flatMap(({ name, starts, tensors: held }) =>
+      held.map((tensor): [string, Place] => [
+        tensor.name,
+        { file: name, start: starts.get(tensor.name) ?? 0, dtype: tensor.dtype, shape: tensor.shape },
+      ]),
+    ),
+  );
+  attempt(aside, () => {
+    fs.mkdirSync(aside, { recursive: true });
+    for (const { name, header, size } of files) begin(join(aside, name), header, size);
+  });
+  const plan = { aside, files: files.map(({ name, size }) => ({ name, size })), places };
+  const own = openSafetensorsPart(plan);
+  return {
+    plan,
+    chunksOf: own.chunksOf,
+    write: own.write,
+    commit() {
+      own.commit();
+      if (index !== undefined) {
+        const text = new TextEncoder().encode(index);
+        writeAside(join(aside, INDEX), (append) => append(text), { overwrite: true });
+      }
+      attempt(path, () => fs.renameSync(aside, path));
+      flushDirectory(dirname(resolve(path)));
+    },
+    abandon() {
+      own.abandon();
+      fs.rmSync(aside, { recursive: true, force: true });
+    },
+  };
+}
+
+function attempt<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    return failWrite(path, error);
+  }
+}
+
+/** Refuses a place where something is already; an empty directory is nothing. */
+export function refuseOccupied(path: string): void {
+  const isFree = attempt(
+    path,
+    () => !fs.existsSync(path) || (fs.statSync(path).isDirectory() && fs.readdirSync(path).length === 0),
+  );
+  if (!isFree)
+    fail({
+      code: "checkpoint-exists",
+      message: `${path} already exists and would be overwritten`,
+      help: "name another directory, or remove it first",
+    });
+}
+
+/** Makes a file of its final size, which takes no room on disk before it is written. */
+function begin(path: string, header: Uint8Array, size: number): void {
+  const file = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o666);
+  try {
+    fs.ftruncateSync(file, size);
+    writeAt(file, header, 0);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+/** Opens a part of a checkpoint that createSafetensors began, in whichever thread. A part is on disk once committed. */
+export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
+  const { files, close } = openFiles(plan, "r+");
+  return {
+    chunksOf: (name) => [placeOf(plan, name).shape.map((size) => [0, size] as const)],
+    write(name, box, bytes) {
+      const place = placeOf(plan, name);
+      const path = join(plan.aside, place.file);
+      attempt(path, () => writeAt(files(place.file), bytes, offsetOf(name, place, box, bytes.length)));
+    },
+    commit: () => attempt(plan.aside, () => close((file) => fs.fsyncSync(file))),
+    abandon: () => close(() => undefined),
+  };
+}
+
+/** Reads boxes back that a part has written. */
+export function readPart(plan: SafetensorsPlan): { read(name: string, box: Box): Uint8Array; close(): void } {
+  const { files, close } = openFiles(plan, "r");
+  return {
+    read(name, box) {
+      const place = placeOf(plan, name);
+      const length = box.reduce((n, [start, stop]) => n * (stop - start), bitsOf(place.dtype) / 8);
+      return readAt(files(place.file), offsetOf(name, place, box, length), length);
+    },
+    close: () => close(() => undefined),
+  };
+}
+
+/** The plan's files, opened when they are first asked for. */
+function openFiles({ aside }: SafetensorsPlan, flags: "r" | "r+") {
+  const open = new Map<string, number>();
+  return {
+    files(name: string): number {
+      const file = open.get(name) ?? fs.openSync(join(aside, name), flags);
+      open.set(name, file);
+      return file;
+    },
+    close(before: (file: number) => void): void {
+      try {
+        for (const file of open.values()) before(file);
+      } finally {
+        for (const file of open.values()) fs.closeSync(file);
+        open.clear();
+      }
+    },
+  };
+}
+
+function placeOf({ places, aside }: SafetensorsPlan, name: string): Place {
+  const place = places.get(name);
+  invariant(place, `${name} is among the tensors of ${aside}`);
+  return place;
+}
+
+/** Where a box begins, all of whose bytes lie together: whole rows from the first axis that it cuts. */
+function offsetOf(name: string, { start, dtype, shape }: Place, box: Box, length: number): number {
+  const width = bitsOf(dtype) / 8;
+  const extents = box.map(([from, to]) => to - from);
+  const cut = extents.findIndex((extent) => extent !== 1);
+  invariant(
+    cut < 0 || extents.every((extent, axis) => axis <= cut || extent === shape[axis]),
+    `the bytes of a box of ${name} lie together`,
+  );
+  invariant(
+    length === extents.reduce((n, extent) => n * extent, width),
+    `${length} bytes for a box of ${name}`,
+  );
+  return start + box.reduce((at, [from], axis) => at * (shape[axis] ?? 1) + from, 0) * width;
+}
+
+function writeAt(file: number, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.length; )
+    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28), position + at);
+}

@@ -1,0 +1,98 @@
+// q3c convert as it is called: in its own form and in MaxText's.
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import { scratch } from "../support/scratch.ts";
+import { q3c } from "./support.ts";
+
+const MODEL = "tests/goldens/maxtext-tiny";
+
+test("FROM TO: there, to the other layout, and back", async () => {
+  const directory = scratch();
+  const [tree, single, back] = ["tree", "single", "back"].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const there = await q3c(["convert", MODEL, tree]);
+  expect(there.out).toMatch(
+    /^from: .*maxtext-tiny \(huggingface\)\nto: .*tree\/0\/items \(maxtext\), 70 tensors, 1\.4 MB\nconverted: .*tree\/0\/items in \d/,
+  );
+  const other = await q3c(["convert", tree, single, "--to=maxtext", "scan_layers=false"]);
+  expect([other.code, other.err]).toEqual([0, ""]);
+  const home = await q3c(["convert", single, back, "--json"]);
+  expect(home.out.split("\n").map((line) => JSON.parse(line))).toEqual([
+    {
+      kind: "start",
+      from: single,
+      to: back,
+      format: "huggingface",
+      tensors: 154,
+      bytes: 1_367_840,
+      left_out: {},
+    },
+    { kind: "converted", path: back, bytes: 1_367_840, seconds: expect.any(Number) },
+  ]);
+  const file = "model.safetensors";
+  expect(fs.readFileSync(join(back, file)).equals(fs.readFileSync(join(MODEL, file)))).toBe(true);
+});
+
+test("MaxText's lines, pasted", async () => {
+  const directory = scratch();
+  const python = (module: string, ...rest: string[]) =>
+    q3c([
+      "JAX_PLATFORMS=cpu",
+      "python3",
+      "-m",
+      `maxtext.checkpoint_conversion.${module}`,
+      "src/maxtext/configs/base.yml",
+      ...rest,
+    ]);
+  const there = await python(
+    "to_maxtext",
+    "model_name=qwen3-next-tiny",
+    `base_output_directory=${directory}/ckpt`,
+    "hf_access_token=none",
+    "scan_layers=false",
+    " ",
+    "use_multimodal=false",
+    `--hf_model_path=${MODEL}`,
+    "--lazy_load_tensors=true",
+  );
+  expect([there.code, there.err]).toEqual([0, ""]);
+  const back = await python(
+    "to_huggingface",
+    "model_name=qwen3-next-tiny",
+    `load_parameters_path=${directory}/ckpt/0/items`,
+    `base_output_directory=${directory}/hf`,
+    "scan_layers=false",
+  );
+  expect([back.code, back.err]).toEqual([0, ""]);
+  const file = "model.safetensors";
+  expect(fs.readFileSync(`${directory}/hf/${file}`).equals(fs.readFileSync(join(MODEL, file)))).toBe(true);
+});
+
+test("--dry_run names what would be written and writes nothing", async () => {
+  const directory = join(scratch(), "out");
+  const { code, out } = await q3c(["convert", MODEL, directory, "--dry_run", "weight_dtype=bfloat16"]);
+  expect([code, out]).toEqual([
+    0,
+    expect.stringContaining(
+      "\nparams.params.decoder.layers.layer_3.mlp.routed_experts.wo  BF16 [8, 1, 32, 64]\n",
+    ),
+  ]);
+  expect(fs.existsSync(directory)).toBe(false);
+});
+
+test.each([
+  [["convert", "base", "model_name=qwen3-next-tiny", "base_output_directory=out"], "convert-source"],
+  [["convert", MODEL, "a", "b"], "convert-arguments"],
+  [["convert", MODEL, "out", "--to=gguf"], "bad-flag-value"],
+  [["convert", MODEL, "out", "--save_dtype=int8"], "bad-flag-value"],
+  [["convert", MODEL, "gs://bucket/x"], "remote-path"],
+  [["convert", "nowhere", "out", "model_name=qwen3-next-tiny"], "file-missing"],
+])("%j is refused: %s", async (line, code) => {
+  const found = await q3c(line);
+  expect(found.code).toBeGreaterThan(0);
+  expect(found.err).toContain(`${code}: `);
+});
