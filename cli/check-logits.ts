@@ -2,39 +2,84 @@
 
 import type { Config } from "../compiler/config/load.ts";
 import { fail } from "../compiler/diag.ts";
-import type { Command } from "./command.ts";
+import type { GoldenRecord } from "../runtime/eval/golden-record.ts";
+import type { Call, Command, Io } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
+import { pythonOf } from "./python.ts";
 
 const flags = {
-  golden_logits_path: { value: "string", doc: "golden file, JSON Lines (also golden_logits_path=...)" },
+  golden_logits_path: {
+    value: "string",
+    doc: "golden file, .jsonl, .pickle or .pkl (also golden_logits_path=...)",
+  },
   max_kl_div: { value: "number", doc: "KL divergence that every position must stay below" },
   atol: { value: "number", doc: "absolute tolerance of every logit" },
   rtol: { value: "number", doc: "relative tolerance beside --atol", default: 1e-5 },
   token_size: { value: "number", doc: "positions compared (all)" },
   clip_logits_epsilon: { value: "number", doc: "floor of probabilities before the KL divergence" },
   skip_first_token: { doc: "leave out the first position" },
-  output_logits_path: { value: "string", doc: "file for the model's own logits, as a golden file" },
+  output_logits_path: {
+    value: "string",
+    doc: "file for the model's own logits, as a golden file, with the KL divergence both ways",
+  },
+  overwrite: { doc: "let --output_logits_path replace a file" },
+  run_hf_model: { doc: "compute the golden logits now, by transformers in Python" },
+  hf_model_path: { value: "string", doc: "the model of --run_hf_model: a folder, or a name of the Hub" },
+  python: { value: "string", doc: "the Python of --run_hf_model (Q3C_PYTHON, else python3)" },
+  trust_remote_code: { doc: "let transformers run code that comes with the model (MaxText does unasked)" },
+  ckpt_type: { value: "string", doc: "no effect: q3c sees what a checkpoint is" },
+  gcs_output_logits_path: { value: "string", doc: "refused: q3c writes local files" },
 } as const;
 
+type Given = Call<typeof flags>["flags"];
+
 /** The golden path may stand among the configuration's arguments. */
-function goldenPathIn(
-  args: readonly string[],
-  flag: string | undefined,
-): { path: string; rest: readonly string[] } {
-  const prefix = "golden_logits_path=";
-  const given = args.find((arg) => arg.startsWith(prefix))?.slice(prefix.length);
-  const path = flag ?? given;
-  if (path === undefined || path === "")
-    fail(
-      {
-        code: "golden-missing",
-        message: "no golden file is named",
-        help: "pass --golden_logits_path=<file.jsonl>",
-      },
-      2,
-    );
-  return { path, rest: args.filter((arg) => !arg.startsWith(prefix)) };
+const inArgs = "golden_logits_path=";
+
+/** What a run with transformers compares: MaxText's short prompts, and one long enough to show wrong positions. */
+const hfPrompts = [
+  "I love to",
+  "Today is a",
+  "What is the",
+  `Let us count: ${Array.from({ length: 160 }, (_, i) => i + 1).join(", ")}`,
+];
+
+/** The records to hold the model against: of a golden file, or of transformers. */
+async function openGolden(
+  path: string | undefined,
+  given: Given,
+  config: Config,
+  io: Io,
+): Promise<Iterable<GoldenRecord> | AsyncIterable<GoldenRecord>> {
+  if (!given.run_hf_model) {
+    if (path === undefined || path === "")
+      return fail(
+        {
+          code: "golden-missing",
+          message: "no golden file is named",
+          help: "pass --golden_logits_path=<file.jsonl>, or --run_hf_model --hf_model_path=<folder>",
+        },
+        2,
+      );
+    const { requireReadable } = await import("../runtime/files.ts");
+    const { readGolden } = await import("../runtime/eval/golden.ts");
+    requireReadable(path);
+    return readGolden(path);
+  }
+  const { hf_model_path: model } = given;
+  if (model === undefined || model === "")
+    return fail({ code: "missing-flag", message: "--run_hf_model needs --hf_model_path" }, 2);
+  const { goldenFromTransformers } = await import("../runtime/eval/transformers-logits.ts");
+  const request = {
+    model,
+    tokenizer: model,
+    prompts: hfPrompts,
+    dtype: config.values.dtype,
+    trust_remote_code: given.trust_remote_code,
+    apply_chat_template: false,
+  };
+  return goldenFromTransformers(request, pythonOf(given.python, io));
 }
 
 /** Text of a token: the tokenizer's when the configuration names one, else its id. */
@@ -51,21 +96,33 @@ export const checkLogits: Command<typeof flags> = {
   usage:
     "check-logits <config.yml | base> [key=value ...] --golden_logits_path=<file.jsonl> --max_kl_div=<x>",
   details: [
-    "Takes MaxText's golden files (JSON Lines with tokens and logits) and its flags. A record's mtp_logits, one row less, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from model_name (a Hugging Face folder) or load_parameters_path.",
+    "Takes MaxText's golden files (JSON Lines or a pickle, with tokens and logits) and its flags; a pickle is read, nothing in it is called. A record's mtp_logits, one row less, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from model_name (a Hugging Face folder) or load_parameters_path.",
+    "--run_hf_model runs transformers beside it, on four prompts of its own.",
     "At least one of --max_kl_div and --atol is needed. Exit code 0 when every record passes, 1 when one does not.",
   ],
   flags,
   maxTextModules: ["tests.utils.forward_pass_logit_checker"],
   async run({ args, flags: given, io }) {
-    const { path, rest } = goldenPathIn(args, given.golden_logits_path);
-    const config = await readConfig(rest, io);
+    if (given.gcs_output_logits_path !== undefined)
+      fail(
+        {
+          code: "flag-value",
+          message: "--gcs_output_logits_path is not supported: q3c writes local files",
+          help: "write one with --output_logits_path and copy it there",
+        },
+        2,
+      );
+    const path = given.golden_logits_path ?? args.find((arg) => arg.startsWith(inArgs))?.slice(inArgs.length);
+    const config = await readConfig(
+      args.filter((arg) => !arg.startsWith(inArgs)),
+      io,
+    );
     printWarnings(config, io, given.json, false);
     const { openForward } = await import("../runtime/forward.ts");
     const { startingDraft, startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
     const { checkLogits: check } = await import("../runtime/eval/check-logits.ts");
     const { checkJson } = await import("../runtime/eval/report.ts");
     const { requireFit } = await import("../runtime/engines/engine.ts");
-    const { requireReadable } = await import("../runtime/files.ts");
     const { forwardModel, moduleStats } = await import("../compiler/model.ts");
     const out = given.json ? () => {} : io.out;
     const { requireLocal } = await import("../compiler/config/remote.ts");
@@ -73,13 +130,13 @@ export const checkLogits: Command<typeof flags> = {
     const engine = await startEngine(config);
     const { module, params } = forwardModel(config);
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");
-    requireReadable(path);
+    const golden = await openGolden(path, given, config, io);
     out(`weights: ${weightsOrigin(config)}`);
     const head = startingDraft(config);
     const weights = new Map([...startingWeights(config, params), ...(head?.weights ?? [])]);
     const forward = openForward(config, engine, weights);
     const result = await check({
-      goldenPath: path,
+      golden,
       forward: async (tokens) => forward.run(tokens),
       draft: head && (async (tokens) => forward.draft(tokens)),
       decode: await decoder(config, io.cwd),
@@ -91,6 +148,7 @@ export const checkLogits: Command<typeof flags> = {
       clipLogitsEpsilon: given.clip_logits_epsilon,
       skipFirstToken: given.skip_first_token,
       outputLogitsPath: given.output_logits_path,
+      overwrite: given.overwrite,
       out,
     });
     if (given.json) io.out(checkJson(result));

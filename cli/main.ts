@@ -8,6 +8,7 @@ import { decode } from "./decode.ts";
 import { runLine } from "./dispatch.ts";
 import { doctor } from "./doctor.ts";
 import { explain } from "./explain.ts";
+import { goldenLogits } from "./golden-logits.ts";
 import { inspect } from "./inspect.ts";
 import { mmlu } from "./mmlu.ts";
 import { opt } from "./opt.ts";
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   compile,
   opt,
   checkLogits,
+  goldenLogits,
   mmlu,
   convert,
   inspect,

@@ -16,6 +16,9 @@ const root = findRoot(dirname(fileURLToPath(import.meta.url)));
 /** The packaged models and configurations. */
 export const modelsDir = join(root, "models");
 
+/** What runs transformers in Python. */
+export const transformersScript = join(root, "runtime", "eval", "transformers_logits.py");
+
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
 
 /** The version of q3c. */

@@ -12,14 +12,6 @@ export type Pasted = {
 const assignment = /^[A-Za-z_]\w*=/;
 const python = /^(?:.*\/)?python(?:3(?:\.\d+)?)?$/;
 
-/** What MaxText does in modules that no command stands for yet, and what helps meanwhile. */
-const absent: ReadonlyMap<string, { readonly does: string; readonly help?: string }> = new Map([
-  [
-    "tests.assets.logits_generation.generate_hf_golden_logits",
-    { does: "writes the logits of a Hugging Face model to a file" },
-  ],
-]);
-
 /** Reads `NAME=value… python3 -m module arguments…`, or nothing if the line does not begin like that. */
 export function readPasted(line: readonly string[]): Pasted | undefined {
   const start = line.findIndex((arg) => !assignment.test(arg));
@@ -44,11 +36,6 @@ export function commandForModule(module: string, commands: readonly Command[]): 
   const found = commands.find(({ maxTextModules }) => maxTextModules?.includes(module));
   if (found) return found;
   const known = commands.flatMap(({ maxTextModules = [] }) => maxTextModules);
-  const missing = absent.get(module);
-  if (missing) {
-    const message = `\`${module}\` ${missing.does}; q3c does not have this command yet`;
-    return fail({ code: "no-command-yet", message, help: missing.help }, 2);
-  }
   const message = `there is no command for the module \`${module}\`; known are ${known.join(", ") || "none"}`;
   return fail({ code: "unknown-module", message, help: didYouMean(module, known) }, 2);
 }

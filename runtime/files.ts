@@ -126,30 +126,77 @@ function unfinishedTail(bytes: Uint8Array): number {
   return 0;
 }
 
+/** A file being written beside the one it becomes. */
+export type AsideFile = {
+  readonly append: Append;
+  /** Puts the file in its place. */
+  finish(): void;
+  /** Removes what was written, unless it is in its place. */
+  abandon(): void;
+};
+
+/** What a file that is written aside may do. */
+export type AsideOptions = { readonly overwrite?: boolean | undefined };
+
 /**
- * Writes `path` through a file beside it that is flushed and then renamed, so that a crash leaves either the old
- * file or the new one. An existing file is refused unless `overwrite` says otherwise.
+ * Opens a file beside `path` that is flushed and then renamed, so that a crash leaves either the old file or the new
+ * one. An existing file is refused unless `overwrite` says otherwise.
  */
-export function writeAside(
-  path: string,
-  write: (append: Append) => void,
-  options: { readonly overwrite?: boolean } = {},
-): void {
-  const overwrite = options.overwrite ?? false;
+export function openAside(path: string, { overwrite = false }: AsideOptions = {}): AsideFile {
   if (!overwrite) refuseExisting(path);
   const aside = join(
     dirname(path),
     `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`,
   );
-  try {
-    writeAndFlush(aside, write);
-    if (!overwrite) refuseExisting(path);
-    fs.renameSync(aside, path);
-  } catch (error) {
+  const writing = <T>(write: () => T): T => {
+    try {
+      return write();
+    } catch (error) {
+      return failWrite(path, error);
+    }
+  };
+  const file = writing(() => fs.openSync(aside, "wx"));
+  let isOpen = true;
+  const close = (): void => {
+    if (isOpen) fs.closeSync(file);
+    isOpen = false;
+  };
+  let isPlaced = false;
+  const abandon = (): void => {
+    if (isPlaced) return;
+    process.removeListener("exit", abandon);
+    close();
     fs.rmSync(aside, { force: true });
+  };
+  // Ctrl-C exits without going back through the callers.
+  process.once("exit", abandon);
+  return {
+    append: (bytes) => writing(() => writeAll(file, bytes)),
+    finish() {
+      writing(() => {
+        fs.fsyncSync(file);
+        close();
+        if (!overwrite) refuseExisting(path);
+        fs.renameSync(aside, path);
+        isPlaced = true;
+      });
+      process.removeListener("exit", abandon);
+      flushDirectory(dirname(path));
+    },
+    abandon,
+  };
+}
+
+/** Writes `path` as `openAside` does, all at once. */
+export function writeAside(path: string, write: (append: Append) => void, options?: AsideOptions): void {
+  const file = openAside(path, options);
+  try {
+    write(file.append);
+    file.finish();
+  } catch (error) {
+    file.abandon();
     failWrite(path, error);
   }
-  flushDirectory(dirname(path));
 }
 
 /** A file that grows by whole lines. */
@@ -193,16 +240,6 @@ function refuseExisting(path: string): void {
       message: `${path}: already exists and would be overwritten`,
       help: "name another path, or remove the file first",
     });
-  }
-}
-
-function writeAndFlush(path: string, write: (append: Append) => void): void {
-  const file = fs.openSync(path, "wx");
-  try {
-    write((bytes) => writeAll(file, bytes));
-    fs.fsyncSync(file);
-  } finally {
-    fs.closeSync(file);
   }
 }
 

@@ -3,14 +3,16 @@
 import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
-import { writeAside } from "../files.ts";
+import { failWrite } from "../files.ts";
 import { type CompareOptions, comparedRange, compareLogits, type LogitTable } from "./compare.ts";
-import { type GoldenRecord, readGolden, rowsOf } from "./golden.ts";
+import { type GoldenRecord, rowsOf } from "./golden-record.ts";
+import { type GoldenWriter, openGoldenWriter } from "./golden-writer.ts";
 import { failuresOf, type LogitCheck, type RecordCheck, recordLines, verdictLines } from "./report.ts";
 
 /** What to check, against what, and where to say so. */
 export type CheckLogitsOptions = Omit<CompareOptions, "rtol"> & {
-  readonly goldenPath: string;
+  /** Golden records, each asked for when the one before is done. */
+  readonly golden: Iterable<GoldenRecord> | AsyncIterable<GoldenRecord>;
   /** Logits of every position of a prompt, row-major [tokens, vocab], in a new array each time. */
   readonly forward: (tokens: readonly number[]) => Promise<LogitTable>;
   /** The same of the head that drafts, at every position but the last; not given where the model has none. */
@@ -22,34 +24,44 @@ export type CheckLogitsOptions = Omit<CompareOptions, "rtol"> & {
   readonly maxKlDiv?: number | undefined;
   /** Ids that `forward` takes lie below this; without it they are held against its logits, once it has run. */
   readonly modelVocab?: number | undefined;
-  /** Where to write the model's logits, as a golden file. They are held in memory until the end. */
+  /** Where to write the model's logits, as a golden file, and the KL divergence both ways. */
   readonly outputLogitsPath?: string | undefined;
+  /** Whether that file may take the place of another. */
+  readonly overwrite?: boolean | undefined;
   readonly out: (line: string) => void;
 };
 
-/** Compares the model with every record of the golden file, and prints what MaxText's checker prints. */
+/** Compares the model with every golden record, and prints what MaxText's checker prints. */
 export async function checkLogits(options: CheckLogitsOptions): Promise<LogitCheck> {
-  const { goldenPath, outputLogitsPath, out, rtol = 1e-5, atol, maxKlDiv } = options;
+  const { outputLogitsPath, out, rtol = 1e-5, atol, maxKlDiv } = options;
   checkOptions(options);
-  if (outputLogitsPath !== undefined) prepareOutput(outputLogitsPath);
+  const output = outputLogitsPath === undefined ? undefined : openOutput(outputLogitsPath, options.overwrite);
   const criteria = { ...(atol !== undefined && { atol }), rtol, ...(maxKlDiv !== undefined && { maxKlDiv }) };
   const records: RecordCheck[] = [];
-  const outputs: Output[] = [];
-  for (const golden of readGolden(goldenPath)) {
-    const model = await runModel(golden, options);
-    const comparison = compareLogits(model, golden, { ...options, rtol });
-    const failures = failuresOf(comparison, criteria);
-    const { kind, index, prompt, tokens, place } = golden;
-    const passed = failures.length === 0;
-    const record = { kind, index, place, prompt, tokens, comparison, failures, passed };
-    for (const line of recordLines(record, criteria, options.decode)) out(line);
-    records.push(record);
-    if (outputLogitsPath !== undefined) outputs.push({ kind, prompt, tokens, ...model });
+  try {
+    for await (const golden of options.golden) {
+      const model = await runModel(golden, options);
+      const comparison = compareLogits(model, golden, { ...options, rtol });
+      const failures = failuresOf(comparison, criteria);
+      const { kind, index, prompt, tokens, place } = golden;
+      const passed = failures.length === 0;
+      const record = { kind, index, place, prompt, tokens, comparison, failures, passed };
+      for (const line of recordLines(record, criteria, options.decode)) out(line);
+      records.push(record);
+      output?.write({
+        prompt,
+        tokens,
+        [kind]: model,
+        // Of the positions compared: what golden loses by the model, and the model by golden.
+        kl_golden_model: Float64Array.from(comparison.kl),
+        kl_model_golden: Float64Array.from(comparison.reverseKl),
+      });
+    }
+    output?.finish();
+  } finally {
+    output?.abandon();
   }
-  if (outputLogitsPath !== undefined) {
-    writeOutputs(outputLogitsPath, outputs);
-    out(`Saved logits to ${outputLogitsPath}`);
-  }
+  if (output) out(`Saved logits to ${outputLogitsPath}`);
   const check = { passed: records.every(({ passed }) => passed), criteria, records };
   for (const line of verdictLines(check)) out(line);
   return check;
@@ -112,35 +124,12 @@ async function runModel(golden: GoldenRecord, options: CheckLogitsOptions): Prom
   return model;
 }
 
-type Output = LogitTable & Pick<GoldenRecord, "kind" | "prompt" | "tokens">;
-
 // Before the work, not after it: hours of a model's time would be lost.
-function prepareOutput(path: string): void {
-  if (fs.existsSync(path)) {
-    fail({
-      code: "file-exists",
-      message: `${path}: already exists and would be overwritten`,
-      help: "name another path, or remove the file first",
-    });
-  }
+function openOutput(path: string, overwrite: boolean | undefined): GoldenWriter {
   try {
     fs.mkdirSync(dirname(path), { recursive: true });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason}` });
+    failWrite(path, error);
   }
-}
-
-// Numbers that are not finite are spelled as Python's json module spells them.
-function writeOutputs(path: string, outputs: readonly Output[]): void {
-  const utf8 = new TextEncoder();
-  writeAside(path, (append) => {
-    const write = (text: string): void => append(utf8.encode(text));
-    for (const { kind, prompt, tokens, logits, vocab } of outputs) {
-      write(`{"prompt":${JSON.stringify(prompt)},"tokens":[${tokens.join(",")}],"${kind}":[`);
-      for (let at = 0; at < logits.length; at += vocab)
-        write(`${at > 0 ? "," : ""}[${logits.subarray(at, at + vocab).join(",")}]`);
-      write("]}\n");
-    }
-  });
+  return openGoldenWriter(path, "json", { overwrite });
 }

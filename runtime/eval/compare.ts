@@ -68,6 +68,8 @@ export type Comparison = {
   readonly relativeL2: number;
   /** KL(golden‖model) of each position compared. */
   readonly kl: readonly number[];
+  /** KL(model‖golden) of each. */
+  readonly reverseKl: readonly number[];
   readonly maxKl: { readonly value: number; readonly position: number };
   readonly topTokens: TopTokens;
   readonly logitSample?: Sample;
@@ -94,6 +96,7 @@ export function compareLogits(model: LogitTable, golden: LogitTable, options: Co
   const differences = openDifferences(options);
   const scratch = { model: new Float64Array(vocab), golden: new Float64Array(vocab) };
   const kl: number[] = [];
+  const reverseKl: number[] = [];
   let logitSample: Sample | undefined;
   let probabilitySample: Sample | undefined;
   for (let position = start; position < end; position++) {
@@ -103,7 +106,8 @@ export function compareLogits(model: LogitTable, golden: LogitTable, options: Co
       model: logProbabilities(rows.model, scratch.model, options.clipLogitsEpsilon),
       golden: logProbabilities(rows.golden, scratch.golden, options.clipLogitsEpsilon),
     };
-    kl.push(divergence(logs));
+    kl.push(divergence(logs.golden, logs.model));
+    reverseKl.push(divergence(logs.model, logs.golden));
     if (position === start + 2) logitSample = sample(position, rows, (x) => x);
     if (position === start + 1) probabilitySample = sample(position, logs, Math.exp);
   }
@@ -116,6 +120,7 @@ export function compareLogits(model: LogitTable, golden: LogitTable, options: Co
     end,
     ...summary(differences, options),
     kl,
+    reverseKl,
     maxKl: highestKl(kl, start),
     topTokens: compareTop(end - 1, last),
     ...(logitSample && { logitSample }),
@@ -219,10 +224,14 @@ function logProbabilities(row: Float32Array, into: Float64Array, floor: number |
   return into;
 }
 
-// KL(golden‖model) is never below zero, but its rounding may be.
-function divergence({ model, golden }: Rows<Float64Array>): number {
+/** KL(p‖q) from log probabilities. It is never below zero, but its rounding may be. */
+function divergence(p: Float64Array, q: Float64Array): number {
   let sum = 0;
-  for (const [id, log] of golden.entries()) sum += Math.exp(log) * (log - (model[id] ?? 0));
+  for (const [id, log] of p.entries()) {
+    const mass = Math.exp(log);
+    // What p never chooses costs nothing, were it impossible for q as well.
+    if (mass !== 0) sum += mass * (log - (q[id] ?? 0));
+  }
   return Math.max(0, sum);
 }
 

@@ -209,10 +209,14 @@ export function skipValue(cursor: JsonCursor, depth = 0): void {
   else if (!skipWord(cursor)) readNumber(cursor, "a value");
 }
 
+// The last three are Python's.
+const WORDS = ["true", "false", "null", "NaN", "Infinity", "-Infinity"];
+const LONGEST_WORD = 9;
+
 function skipWord(cursor: JsonCursor): boolean {
-  while (cursor.chunk.length - cursor.at < 5 && more(cursor));
-  const ahead = cursor.chunk.toString("latin1", cursor.at, cursor.at + 5);
-  const word = ["true", "false", "null"].find((each) => ahead.startsWith(each));
+  while (cursor.chunk.length - cursor.at < LONGEST_WORD && more(cursor));
+  const ahead = cursor.chunk.toString("latin1", cursor.at, cursor.at + LONGEST_WORD);
+  const word = WORDS.find((each) => ahead.startsWith(each));
   cursor.at += word?.length ?? 0;
   return word !== undefined;
 }

@@ -1,7 +1,7 @@
 // What the logit check found, as the lines MaxText's checker prints and as JSON.
 
 import type { Candidate, Comparison, Difference, Sample, TopTokens } from "./compare.ts";
-import { type LogitKind, rowsOf } from "./golden.ts";
+import { type LogitKind, rowsOf } from "./golden-record.ts";
 
 /** A check of one golden record. */
 export type RecordCheck = {

@@ -112,15 +112,3 @@ test("anything else thrown is a bug of q3c, exit 70, with its stack only on dema
 test("a status line is gone before an error is printed", async () => {
   expect((await q3c(["bug"], { table })).statuses).toEqual([""]);
 });
-
-test("modules of MaxText that q3c has no command for are refused as such", async () => {
-  const words = {
-    "tests.assets.logits_generation.generate_hf_golden_logits": "writes the logits",
-  };
-  for (const [module, does] of Object.entries(words)) {
-    const { code, out, err } = await q3c(["JAX_PLATFORMS=cpu", "python3", "-m", module, "base.yml"]);
-    expect([code, out]).toEqual([2, ""]);
-    expect(err).toContain(`no-command-yet: \`${module}\` ${does}`);
-    expect(err).toContain("q3c does not have this command yet");
-  }
-});

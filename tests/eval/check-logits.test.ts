@@ -40,7 +40,7 @@ async function run(
   fs.writeFileSync(path, golden);
   const lines: string[] = [];
   const check = await checkLogits({
-    goldenPath: path,
+    golden: readGolden(path),
     forward: async (tokens) => table(model.slice(0, tokens.length)),
     decode: (id) => ` <${id}>\n`.repeat(id === 4 ? 2 : 1),
     out: (line) => lines.push(line.replaceAll(path, "g.jsonl")),

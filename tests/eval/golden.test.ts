@@ -255,12 +255,7 @@ test("a file that is missing, a directory and other formats are refused", () => 
   const directory = join(scratch(), "d.jsonl");
   fs.mkdirSync(directory);
   expect(read(directory).code).toBe("file-unreadable");
-  for (const name of ["g.pkl", "g.pickle"]) {
-    expect(read(name).message).toBe(
-      `golden-format: ${name}: pickled golden logits are not supported yet\nhelp: convert to .jsonl: load the pickle in Python and write each record as one line of JSON, its arrays as lists`,
-    );
-  }
   expect(read("g.json").message).toBe(
-    "golden-format: g.json: golden logits are JSON Lines, in a file that ends with .jsonl\nhelp: write one record per line, each with `prompt`, `tokens` and `logits`",
+    "golden-format: g.json: golden logits are in a file that ends with .jsonl, .pickle, .pkl\nhelp: write one record per line of JSON, each with `prompt`, `tokens` and `logits`",
   );
 });

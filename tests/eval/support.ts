@@ -1,7 +1,8 @@
 // Golden records as text, and what reading them gives.
 
 import { Q3Error } from "../../compiler/diag.ts";
-import { type GoldenRecord, parseGolden } from "../../runtime/eval/golden.ts";
+import { parseGolden } from "../../runtime/eval/golden-json.ts";
+import type { GoldenRecord } from "../../runtime/eval/golden-record.ts";
 
 export type Row = readonly number[];
 

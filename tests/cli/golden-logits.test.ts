@@ -1,0 +1,147 @@
+// q3c golden-logits, and q3c check-logits on what it wrote.
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import { scratch } from "../support/scratch.ts";
+import { q3c } from "./support.ts";
+
+const folder = scratch();
+const model = [
+  ...["base", "model_name=qwen3-next-tiny", "override_model_config=true", "tokenizer_type=byte"],
+  ...["base_num_decoder_layers=1", "inhomogeneous_layer_cycle_interval=1", "base_emb_dim=8", "dtype=float32"],
+];
+const golden = (path: string, ...rest: string[]) =>
+  q3c(["golden-logits", ...model, `--output-path=${path}`, ...rest]);
+
+test.each(["json", "pickle"])("logits as %s are those that check-logits finds", async (format) => {
+  const path = join(folder, `g.${format === "json" ? "jsonl" : "pickle"}`);
+  const written = await golden(path, `--output-format=${format}`, "--prompts=I love;So");
+  expect(written).toMatchObject({
+    code: 0,
+    out: `weights: initialised with seed 0\nFile is stored locally at ${path}.`,
+  });
+  const { code, out } = await q3c([
+    "check-logits",
+    ...model,
+    `--golden_logits_path=${path}`,
+    "--atol=0",
+    "--rtol=0",
+    "--json",
+  ]);
+  expect(code).toBe(0);
+  expect(JSON.parse(out).records).toMatchObject([
+    { prompt: "I love", tokens: [...Buffer.from("I love")], passed: true },
+    { prompt: "So", passed: true },
+  ]);
+});
+
+test("the file of check-logits holds the KL divergence both ways", async () => {
+  const [path, output] = [join(folder, "k.jsonl"), join(folder, "out.jsonl")];
+  await golden(path, "--prompts=Hi");
+  const line = [
+    "check-logits",
+    ...model,
+    "init_weights_seed=1",
+    `--golden_logits_path=${path}`,
+    "--max_kl_div=9",
+  ];
+  expect((await q3c([...line, `--output_logits_path=${output}`])).code).toBe(0);
+  const { kl_golden_model: there, kl_model_golden: back, logits } = JSON.parse(readFileSync(output, "utf8"));
+  const { logits: wanted } = JSON.parse(readFileSync(path, "utf8"));
+  const chances = (row: number[]) => {
+    const total = row.reduce((sum, x) => sum + Math.exp(x), 0);
+    return row.map((x) => Math.exp(x) / total);
+  };
+  const divergence = (p: number[], q: number[]) => p.reduce((sum, x, i) => sum + x * Math.log(x / q[i]!), 0);
+  for (const i of [0, 1]) {
+    const [p, q] = [chances(wanted[i]), chances(logits[i])];
+    expect(there[i]).toBeCloseTo(divergence(p, q), 12);
+    expect(back[i]).toBeCloseTo(divergence(q, p), 12);
+    expect(there[i]).not.toBeCloseTo(back[i], 6);
+  }
+});
+
+test("a file that is there is replaced only when asked to, and one that fails is not begun", async () => {
+  const path = join(folder, "kept.jsonl");
+  writeFileSync(path, "kept");
+  const refused = await golden(path, "--prompts=a");
+  expect(refused).toMatchObject({ code: 1, err: expect.stringMatching(/^file-exists: .*kept\.jsonl/) });
+  expect(readFileSync(path, "utf8")).toBe("kept");
+  const failed = await golden(path, "--overwrite", "--prompts=a;");
+  expect(failed).toMatchObject({ code: 1, err: 'golden-prompt: the prompt "" has no tokens' });
+  expect(readFileSync(path, "utf8")).toBe("kept");
+  expect(readdirSync(folder).filter((name) => name.endsWith(".partial"))).toEqual([]);
+  expect((await golden(path, "--overwrite", "--prompts=a")).code).toBe(0);
+  expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({
+    prompt: "a",
+    tokens: [97],
+    attention_mask: [1],
+  });
+});
+
+test("MaxText's own line runs transformers, in the Python that Q3C_PYTHON names", async () => {
+  const line = [
+    ...["python3", "-m", "tests.assets.logits_generation.generate_hf_golden_logits"],
+    "--model-id=Qwen/Qwen3-Next-80B-A3B-Instruct",
+    `--output-path=${join(folder, "golden_Qwen3_Next.jsonl")}`,
+    "--prompts=I love to;Today is a;What is the",
+  ];
+  const { code, err } = await q3c(line, {
+    io: { env: { Q3C_PYTHON: join(folder, "no-python") } },
+  });
+  expect(code).toBe(1);
+  expect(err).toMatch(/^python-missing: cannot start `.*no-python`: there is no such program\n/);
+});
+
+test.each<[flags: string[], says: string]>([
+  [["--prompts=a"], "missing-flag: --output-path is needed: the golden file"],
+  [["--output-path=x.jsonl"], "missing-flag: --prompts is needed: texts with semicolons between"],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--output-format=jsn"],
+    "flag-value: --output-format is one of json, pickle, got jsn\nhelp: did you mean `json`?",
+  ],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--engine=tf"],
+    "flag-value: --engine is one of q3c, hf, got tf\nhelp: did you mean `hf`?",
+  ],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--hf-load-dtype=float16"],
+    "flag-value: --hf-load-dtype is one of float32, bfloat16, auto, got float16\nhelp: did you mean `bfloat16`?",
+  ],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--engine=hf"],
+    "missing-flag: --model-id is needed: the model: a Hugging Face folder, or with --engine=hf a name of the Hub",
+  ],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--model-id=m", "--engine=hf", "base"],
+    "flag-value: --engine=hf knows no configuration, found `base`\nhelp: name the model with --model-id alone",
+  ],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--gcs-bucket=b"],
+    "flag-value: --gcs-bucket is not supported: q3c writes local files\nhelp: copy the file there yourself",
+  ],
+  [
+    ["--output-path=x.jsonl", "--prompts=a", "--image-paths=i.png"],
+    "flag-value: --image-paths is not supported: q3c knows text",
+  ],
+])("golden-logits %j", async (flags, says) => {
+  expect(await q3c(["golden-logits", ...flags])).toMatchObject({ code: 2, out: "", err: says });
+});
+
+test.each<[flags: string[], says: string]>([
+  [
+    [],
+    "golden-missing: no golden file is named\nhelp: pass --golden_logits_path=<file.jsonl>, or --run_hf_model --hf_model_path=<folder>",
+  ],
+  [["--run_hf_model"], "missing-flag: --run_hf_model needs --hf_model_path"],
+  [
+    ["--gcs_output_logits_path=gs://b/x"],
+    "flag-value: --gcs_output_logits_path is not supported: q3c writes local files\nhelp: write one with --output_logits_path and copy it there",
+  ],
+])("check-logits %j", async (flags, says) => {
+  expect(await q3c(["check-logits", ...model, "--atol=1", ...flags])).toMatchObject({
+    code: 2,
+    out: "",
+    err: says,
+  });
+});
