@@ -10,7 +10,7 @@ import { feedParts, generatorOf, tokensFrom } from "./support.ts";
 
 let generator: Generator;
 beforeAll(async () => {
-  generator = generatorOf(configOf("tests/goldens/random-a"), await startTfjsEngine(), { length: 40 });
+  generator = generatorOf(configOf("tests/goldens/qwen3-dense"), await startTfjsEngine(), { length: 40 });
 });
 afterAll(() => generator.release());
 
@@ -19,7 +19,7 @@ const weighted = { ...options, sampling: { ...greedy, strategy: "weighted" } } a
 const idsOf = (tokens: readonly Token[], row = 0): number[] =>
   tokens.filter((token) => token.row === row).map(({ id }) => id);
 
-const prompts = [5, 1, 12].map((count, i) => tokensFrom(i, count, 83));
+const prompts = [5, 1, 12].map((count, i) => tokensFrom(i, count, 89));
 
 test.each([
   ["greedy", options],
@@ -74,7 +74,7 @@ test("log probabilities are the model's, of prompt and answer", () => {
 
 test("who stops asking, and an answer that does not fit, leave nothing behind", () => {
   for (const _token of generate(generator, prompts, options)) break;
-  expect(() => [...generate(generator, [tokensFrom(1, 38, 83)], options)]).toThrow("there is room for 40");
+  expect(() => [...generate(generator, [tokensFrom(1, 38, 89)], options)]).toThrow("there is room for 40");
   expect(() => [...generate(generator, [[]], options)]).toThrow("the prompt has no tokens");
   expect([...generate(generator, prompts, { ...options, most: 0 })]).toEqual([]);
 });

@@ -8,7 +8,7 @@ import type { Module } from "../../compiler/ir/types.ts";
 import type { HostArray } from "../../runtime/engines/engine.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { lossOf } from "../support/gradients.ts";
-import { exactly, type Numbers, randomData, randomFrom, within } from "../support/random.ts";
+import { exactly, type Numbers, randomData, randomFrom, shuffled, within } from "../support/random.ts";
 import { areFinite, distance, runModule } from "../support/run.ts";
 import * as oracle from "./oracles.ts";
 
@@ -88,6 +88,68 @@ describe("attention", () => {
     for (const x of [...runModule(engine, module, ins), ...gradientsOf(module, ins)])
       expect(areFinite(x)).toBe(true);
   });
+});
+
+test("cached_attention is attention over the rows up to each query's own", () => {
+  fc.assert(
+    fc.property(
+      fc.record({ b: size(2), s: size(5), t: size(9), kv: size(3), ratio: size(3), d: size(5), dv: size(5) }),
+      seeds,
+      ({ b, s, t, kv, ratio, d, dv }, seed) => {
+        const h = kv * ratio;
+        const module = moduleOf(
+          `param %q: f32[b=${b}, s=${s}, h=${h}, d=${d}], param %k: f32[b=${b}, t=${t}, kv=${kv}, d=${d}], param %v: f32[b=${b}, t=${t}, kv=${kv}, dv=${dv}], input %at: i32[b=${b}, s=${s}]`,
+          `%o = cached_attention(%q, %k, %v, %at) {scale=0.6} : f32[b=${b}, s=${s}, h=${h}, dv=${dv}]`,
+          "%o",
+        );
+        const ins = dataOf(module, seed, { q: within(-3, 3), k: within(-3, 3), at: within(0, t - 1) });
+        const [q, k, v, positions] = ins as [HostArray, HostArray, HostArray, HostArray];
+        const wanted = range(b * s).flatMap((query) => {
+          const seen = positions[query]! + 1;
+          const start = Math.floor(query / s) * t * kv;
+          const own = [
+            q.slice(query * h * d, (query + 1) * h * d),
+            k.slice(start * d, (start + seen * kv) * d),
+            v.slice(start * dv, (start + seen * kv) * dv),
+          ] as const;
+          return [...oracle.attention(...own, { b: 1, s: 1, t: seen, h, kv, d, dv }, 0.6, false)];
+        });
+        expect(distance(runModule(engine, module, ins)[0]!, wanted)).toBeLessThan(1e-5);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test("update_rows writes the rows that count where they belong, and nothing else", () => {
+  fc.assert(
+    fc.property(size(3), size(6), size(6), size(3), seeds, (b, t, s, c, seed) => {
+      const module = moduleOf(
+        `param %x: f32[b=${b}, t=${t}, c=${c}], param %fresh: f32[b=${b}, s=${s}, c=${c}], input %at: i32[b=${b}, s=${s}], input %lengths: i32[b=${b}]`,
+        `%y = update_rows(%x, %fresh, %at, %lengths) : f32[b=${b}, t=${t}, c=${c}]`,
+        "%y",
+      );
+      const [x, fresh, , lengths] = dataOf(module, seed, { lengths: within(0, s) }) as HostArray[];
+      const random = randomFrom(seed);
+      // Some before the first row, some after the last.
+      const places = range(b).map(() =>
+        shuffled(
+          range(t + s).map((i) => i - 2),
+          random,
+        ).slice(0, s),
+      );
+      const wanted = Float32Array.from(x!);
+      places.forEach((own, row) => {
+        own.slice(0, lengths![row]).forEach((place, i) => {
+          if (place < 0 || place >= t) return;
+          for (let j = 0; j < c; j++) wanted[(row * t + place) * c + j] = fresh![(row * s + i) * c + j]!;
+        });
+      });
+      const ins = [x!, fresh!, Int32Array.from(places.flat()), lengths!];
+      expect(runModule(engine, module, ins)[0]).toEqual(wanted);
+    }),
+    { numRuns: 60 },
+  );
 });
 
 test("rotary_embedding turns pairs of halves by position, and leaves the rest", () => {

@@ -26,7 +26,8 @@ export const within = (low: number, high: number): Numbers => ({ kind: "within",
 export const apart: Numbers = { kind: "apart" };
 export const exactly = (...values: number[]): Numbers => ({ kind: "exactly", values });
 
-const shuffled = (items: readonly number[], random: () => number): number[] =>
+/** The items in random order. */
+export const shuffled = (items: readonly number[], random: () => number): number[] =>
   items
     .map((item) => ({ item, key: random() }))
     .sort((a, b) => a.key - b.key)
