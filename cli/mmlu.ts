@@ -84,14 +84,14 @@ export const mmlu: Command<typeof flags> = {
     const { requireLocal } = await import("../compiler/config/remote.ts");
     requireLocal(config, "load_parameters_path", "tokenizer_path");
     const { readMmlu } = await import("../runtime/eval/mmlu/read.ts");
-    const { DEFAULT_TEMPLATE, promptsOf } = await import("../runtime/eval/mmlu/prompt.ts");
+    const { DEFAULT_TEMPLATE, wordingOf } = await import("../runtime/eval/mmlu/prompt.ts");
     const { ask, digestOf, evaluate } = await import("../runtime/eval/mmlu/evaluate.ts");
     const { mmluLines, mmluReport } = await import("../runtime/eval/mmlu/report.ts");
     const { fileResults, memoryResults } = await import("../runtime/eval/mmlu/results.ts");
     const { openModel } = await import("../runtime/eval/open-model.ts");
 
     const template = given.prompt_template ?? DEFAULT_TEMPLATE;
-    const askAll = { prompt: promptsOf(template), shots, limit };
+    const askAll = { wording: wordingOf(template), shots, limit };
     const subjects = await readMmlu(path, io.cwd);
     const { count, digest } = digestOf(ask(subjects, askAll));
     const model = openModel(config, await startEngine(config), io.cwd);

@@ -4,8 +4,14 @@ import { invariant } from "../../compiler/diag.ts";
 import { logSumExp } from "./log-softmax.ts";
 import type { Reading } from "./reading.ts";
 
-/** Tokens of which those from `from` on, at least 1, are scored given all before them. */
-export type Scored = { readonly tokens: readonly number[]; readonly from: number };
+/** A text to score a part of. */
+export type Scored = {
+  readonly tokens: readonly number[];
+  /** The tokens from here on, at least 1, are scored given all before them. */
+  readonly from: number;
+  /** As many first tokens as other texts have, too: they may be read once for all. */
+  readonly shared: number;
+};
 
 /** What scoring needs of a model. */
 export type ScoringModel = { readonly vocab: number; begin(): Reading };
@@ -13,33 +19,30 @@ export type ScoringModel = { readonly vocab: number; begin(): Reading };
 export type Scorer = {
   /**
    * The log likelihood of each item's scored tokens. Items whose tokens, without the last one, begin another's are read
-   * off that one's run: answers of one token to the same question take one run together. What a text begins with as
-   * the one before it did is read once and kept, such as the examples above many questions.
+   * off that one's run: answers of one token to the same question take one run together. The numbers are the same to
+   * the bit whatever was scored before, for where a text is cut follows from itself.
    */
   logLikelihoods(items: readonly Scored[]): readonly number[];
   close(): void;
 };
 
-// A beginning shorter than this is read faster than it is kept.
-const LEAST_KEPT = 16;
+// A shorter beginning is read faster than a run of its own takes.
+const LEAST_SHARED = 64;
 
 /** A scorer that has read nothing yet. */
 export function openScorer({ vocab, begin }: ScoringModel): Scorer {
-  let previous: readonly number[] = [];
-  let kept = { length: 0, reading: begin() };
+  let kept: { readonly tokens: readonly number[]; readonly reading: Reading } = {
+    tokens: [],
+    reading: begin(),
+  };
 
-  /** A reading of the longest beginning that is kept or worth keeping, at most `most` tokens of these. */
-  const beginningOf = (tokens: readonly number[], most: number): typeof kept => {
-    const common = Math.min(most, commonLength(tokens, previous));
-    const isUsable = kept.length > 0 && kept.length <= common;
-    const length = isUsable ? kept.length : common < LEAST_KEPT ? 0 : common;
-    if (length !== kept.length) {
-      kept.reading.close();
-      kept = { length, reading: begin() };
-      if (length > 0) kept.reading.read(tokens.slice(0, length), false);
-    }
-    previous = tokens;
-    return kept;
+  const readingOf = (tokens: readonly number[]): Reading => {
+    if (commonLength(tokens, kept.tokens) === Math.max(tokens.length, kept.tokens.length))
+      return kept.reading;
+    kept.reading.close();
+    kept = { tokens, reading: begin() };
+    if (tokens.length > 0) kept.reading.read(tokens, false);
+    return kept.reading;
   };
 
   return {
@@ -48,9 +51,10 @@ export function openScorer({ vocab, begin }: ScoringModel): Scorer {
       for (const { tokens, readers } of shareRuns(items)) {
         const first = Math.min(...readers.map(({ item }) => item.from)) - 1;
         invariant(first >= 0, "what is scored has something before it");
-        const { length, reading } = beginningOf(tokens, first);
+        const shared = Math.min(first, ...readers.map(({ item }) => item.shared));
+        const length = shared < LEAST_SHARED ? 0 : shared;
         const isEach = first < tokens.length - 1;
-        const logits = reading.peek(tokens.slice(length), isEach);
+        const logits = readingOf(tokens.slice(0, length)).peek(tokens.slice(length), isEach);
         const start = isEach ? length : first;
         for (const { index, item } of readers) {
           const scored = item.tokens.slice(item.from);
@@ -72,7 +76,8 @@ function logProbability(logits: Float32Array, vocab: number, row: number, token:
   return (numbers[token] ?? Number.NaN) - logSumExp(numbers);
 }
 
-function commonLength(a: readonly number[], b: readonly number[]): number {
+/** How many first tokens two texts have in common. */
+export function commonLength(a: readonly number[], b: readonly number[]): number {
   const end = a.findIndex((token, i) => token !== b[i]);
   return end < 0 ? a.length : end;
 }

@@ -13,7 +13,7 @@ import { CATEGORIES, categoryOf } from "../../runtime/eval/mmlu/categories.ts";
 import { ask, digestOf, evaluate, type Judge } from "../../runtime/eval/mmlu/evaluate.ts";
 import { answerIn, byGeneration } from "../../runtime/eval/mmlu/generation.ts";
 import { byLikelihood } from "../../runtime/eval/mmlu/likelihood.ts";
-import { DEFAULT_TEMPLATE, promptsOf } from "../../runtime/eval/mmlu/prompt.ts";
+import { DEFAULT_TEMPLATE, wordingOf } from "../../runtime/eval/mmlu/prompt.ts";
 import { questionOf } from "../../runtime/eval/mmlu/question.ts";
 import { readMmlu, type Subject } from "../../runtime/eval/mmlu/read.ts";
 import { mmluLines, mmluReport } from "../../runtime/eval/mmlu/report.ts";
@@ -109,11 +109,11 @@ describe("files", () => {
 });
 
 test.each([0, 2])("prompts with %d examples are lm-evaluation-harness's", (shots) => {
-  const prompt = promptsOf(DEFAULT_TEMPLATE);
+  const wording = wordingOf(DEFAULT_TEMPLATE);
   const ours: Record<string, string[]> = {};
-  for (const asked of ask(subjects, { prompt, shots })) {
+  for (const asked of ask(subjects, { wording, shots })) {
     const { subject } = asked.question;
-    ours[subject] = [...(ours[subject] ?? []), asked.prompt];
+    ours[subject] = [...(ours[subject] ?? []), asked.prompt.start + asked.prompt.end];
   }
   expect(ours).toEqual(expected.prompts[shots]);
 });
@@ -122,17 +122,16 @@ test("a template of one's own, and one without a question", () => {
   const [question, example] = [0, 1].map((answer) =>
     questionOf({ values: { question: "{choices}", choices: ["x", "y"], answer }, place: () => "" }, "a_b"),
   );
-  const prompt = promptsOf("On {subject}: {question}\n{choices}\nSo:");
-  expect(prompt(question!, [example!])).toBe(
-    "On a b: {choices}\nA. x\nB. y\nSo: B\n\n{choices}\nA. x\nB. y\nSo:",
-  );
-  expect(failure(() => promptsOf("{choices}")).code).toBe("mmlu-template");
+  const wording = wordingOf("On {subject}: {question}\n{choices}\nSo:");
+  const { start, end } = wording(question!, [example!]);
+  expect([start, end]).toEqual(["On a b: {choices}\nA. x\nB. y\nSo: B\n\n", "{choices}\nA. x\nB. y\nSo:"]);
+  expect(failure(() => wordingOf("{choices}")).code).toBe("mmlu-template");
 });
 
 test("examples and limits are counted for each subject", () => {
-  const prompt = promptsOf(DEFAULT_TEMPLATE);
+  const wording = wordingOf(DEFAULT_TEMPLATE);
   expect(
-    [...ask(subjects, { prompt, shots: 0, limit: 2 })].map(({ question, index }) => [
+    [...ask(subjects, { wording, shots: 0, limit: 2 })].map(({ question, index }) => [
       question.subject,
       index,
     ]),
@@ -142,7 +141,7 @@ test("examples and limits are counted for each subject", () => {
       [name, 1],
     ]),
   );
-  expect(failure(() => [...ask(subjects, { prompt, shots: 5 })]).message).toMatch(
+  expect(failure(() => [...ask(subjects, { wording, shots: 5 })]).message).toMatch(
     /anatomy has 3 dev questions.*needs 5/,
   );
 });
@@ -200,20 +199,22 @@ function fakeLogits(tokens: readonly number[]): Float32Array {
   );
 }
 
-/** A model of these, and how many tokens it has read so far. */
-function fakeModel(vocab = VOCAB, logitsOf = fakeLogits) {
+/** A model of these, and how many tokens it has read so far. `rounding` tells apart how texts were cut for reading. */
+function fakeModel(vocab = VOCAB, logitsOf = fakeLogits, rounding = 0) {
   const seen = { tokens: 0, peeks: [] as (readonly number[])[] };
   const begin = (): Reading => {
     let here: readonly number[] = [];
+    let cuts = 0;
     const peek = (tokens: readonly number[], isEach: boolean): Float32Array => {
       seen.tokens += tokens.length;
       seen.peeks.push([...here, ...tokens]);
-      const all = logitsOf([...here, ...tokens]);
+      const all = logitsOf([...here, ...tokens]).map((x, i) => x + (i % 3) * rounding * (cuts + here.length));
       return all.slice((isEach ? here.length : here.length + tokens.length - 1) * vocab);
     };
     const read = (tokens: readonly number[], isEach: boolean): Float32Array => {
       const logits = peek(tokens, isEach);
       here = [...here, ...tokens];
+      cuts++;
       return logits;
     };
     return { read, peek, close() {} };
@@ -227,14 +228,23 @@ describe("scores", () => {
     minLength: 1,
   });
 
-  test("answers share runs and questions share beginnings, and all score as each alone", () => {
-    const question = fc.tuple(fc.nat(2), ids, fc.array(ids, { minLength: 1, maxLength: 5 }));
+  const question = fc.tuple(fc.nat(2), ids, fc.array(ids, { minLength: 1, maxLength: 5 }));
+  const itemsOf = (
+    start: readonly number[],
+    text: readonly number[],
+    answers: readonly (readonly number[])[],
+  ) => {
+    const context = [...start, ...text];
+    const [from, shared] = [context.length, start.length];
+    return answers.map((answer) => ({ tokens: [...context, ...answer], from, shared }));
+  };
+
+  test("answers share runs and questions share beginnings, and all score as the chain rule says", () => {
     fc.assert(
       fc.property(beginnings, fc.array(question, { maxLength: 6 }), (starts, questions) => {
         const scorer = openScorer(fakeModel());
         for (const [which, text, answers] of questions) {
-          const context = [...(starts[which % starts.length] ?? []), ...text];
-          const items = answers.map((answer) => ({ tokens: [...context, ...answer], from: context.length }));
+          const items = itemsOf(starts[which % starts.length] ?? [], text, answers);
           const shared = scorer.logLikelihoods(items);
           for (const [i, { tokens, from }] of items.entries()) {
             // The chain rule: an answer's likelihood is the product of its tokens'.
@@ -251,17 +261,26 @@ describe("scores", () => {
     );
   });
 
-  test("four answers of one token to ten questions below the same examples: the examples are read twice", () => {
+  test("scores are the same to the bit whatever was read before, so that a run that goes on differs in nothing", () => {
+    fc.assert(
+      fc.property(beginnings, fc.array(question, { maxLength: 6 }), (starts, questions) => {
+        const together = openScorer(fakeModel(VOCAB, fakeLogits, 1e-3));
+        for (const [which, text, answers] of questions) {
+          const items = itemsOf(starts[which % starts.length] ?? [], text, answers);
+          const alone = openScorer(fakeModel(VOCAB, fakeLogits, 1e-3));
+          expect(together.logLikelihoods(items)).toEqual(alone.logLikelihoods(items));
+        }
+      }),
+    );
+  });
+
+  test("four answers of one token to ten questions below the same examples: the examples are read once", () => {
     const model = fakeModel();
     const scorer = openScorer(model);
     const examples = Array.from({ length: 100 }, (_, i) => (i * i) % VOCAB);
-    for (let i = 0; i < 10; i++) {
-      const context = [...examples, i % 2, 3 - (i % 2), 1];
-      scorer.logLikelihoods(
-        [0, 1, 2, 3].map((answer) => ({ tokens: [...context, answer], from: context.length })),
-      );
-    }
-    expect(model.seen.tokens).toBe(103 + 100 + 9 * 3);
+    for (let i = 0; i < 10; i++)
+      scorer.logLikelihoods(itemsOf(examples, [i % 2, 3, 1], [[0], [1], [2], [3]]));
+    expect(model.seen.tokens).toBe(100 + 10 * 3);
   });
 });
 
@@ -285,7 +304,7 @@ describe("a model", () => {
       const tokens = byteTokenizer.encode(text);
       const { logits, vocab } = forward.run(tokens);
       const row = logits.subarray((tokens.length - 2) * vocab, (tokens.length - 1) * vocab);
-      const [score] = scorer.logLikelihoods([{ tokens, from: tokens.length - 1 }]);
+      const [score] = scorer.logLikelihoods([{ tokens, from: tokens.length - 1, shared: 5 }]);
       expect(score).toBeCloseTo(row[tokens.at(-1)!]! - logSumExp(row), 5);
     }
     scorer.close();
@@ -296,12 +315,12 @@ describe("a model", () => {
     const model = fakeModel(256, (tokens) => new Float32Array(tokens.length * 256));
     const judge = byLikelihood(openScorer(model), { ...byteTokenizer, maxTokens: 10 });
     // Two bytes a letter: " A"; the last is not read.
-    const verdict = judge("0123456789 Answer:", question);
+    const verdict = judge({ start: "01234", end: "56789 Answer:" }, question);
     expect(verdict).toMatchObject({ chosen: 0, truncated: 10 });
     expect(byteTokenizer.decode(model.seen.peeks[0]!)).toBe(" Answer: ".slice(-9));
     expect(model.seen.peeks).toHaveLength(1);
     const none = byLikelihood(openScorer(fakeModel()), { ...byteTokenizer, maxTokens: 2 });
-    expect(failure(() => none("x:", question)).message).toMatch(
+    expect(failure(() => none({ start: "", end: "x:" }, question)).message).toMatch(
       /leaves room for 2 tokens, and the answer ` A` alone takes 2/,
     );
   });
@@ -309,7 +328,9 @@ describe("a model", () => {
   test("broken weights are an error, not an answer", () => {
     const model = fakeModel(256, (tokens) => new Float32Array(tokens.length * 256).fill(Number.NaN));
     const judge = byLikelihood(openScorer(model), { ...byteTokenizer, maxTokens: 1000 });
-    expect(failure(() => judge("Answer:", subjects[0]!.test[0]!)).code).toBe("mmlu-not-finite");
+    expect(failure(() => judge({ start: "", end: "Answer:" }, subjects[0]!.test[0]!)).code).toBe(
+      "mmlu-not-finite",
+    );
   });
 });
 
@@ -365,7 +386,8 @@ describe("answers that the model writes", () => {
   const options = { sampling: greedy, seed: 0, maxPrompt: 10, maxTokens: 30 };
 
   test("the model writes until a letter can be read, the text ends, or there is no room", async () => {
-    const long = "0123456789 Answer:";
+    const long = { start: "01234", end: "56789 Answer:" };
+    const short = { start: "", end: "Answer:" };
     const { model, fed } = writer("\n\nB, I think");
     expect(await byGeneration(model, options)(long, question)).toEqual({
       chosen: 1,
@@ -373,20 +395,20 @@ describe("answers that the model writes", () => {
       output: "\n\nB",
     });
     expect(byteTokenizer.decode(fed[0]!)).toBe("89 Answer:");
-    const ended = await byGeneration(writer("none").model, options)("Answer:", question);
+    const ended = await byGeneration(writer("none").model, options)(short, question);
     expect(ended).toEqual({ chosen: null, truncated: 0, output: "none" });
-    const endless = await byGeneration(writer("x".repeat(90)).model, options)("Answer:", question);
+    const endless = await byGeneration(writer("x".repeat(90)).model, options)(short, question);
     expect(endless).toEqual({ chosen: null, truncated: 0, output: "x".repeat(23) });
   });
 });
 
 describe("results", () => {
   const facts = { num_fewshot: 0, weights: "w" };
-  const asked = () => ask(subjects, { prompt: promptsOf(DEFAULT_TEMPLATE), shots: 0 });
-  const judge: Judge = (prompt) => ({
-    chosen: prompt.length % 4,
+  const asked = () => ask(subjects, { wording: wordingOf(DEFAULT_TEMPLATE), shots: 0 });
+  const judge: Judge = ({ end }) => ({
+    chosen: end.length % 4,
     truncated: 0,
-    logLikelihoods: [-prompt.length / 7, -1, -2, -3],
+    logLikelihoods: [-end.length / 7, -1, -2, -3],
     output: "é🙂",
   });
   const finish = async (path: string): Promise<{ answers: readonly Answered[]; fresh: number }> => {
@@ -463,7 +485,7 @@ test("q3c mmlu: a table, or JSON; a second call has nothing left to ask", async 
     0,
     expect.stringMatching(/longer than 64 tokens \(max_prefill/),
   ]);
-  expect(digestOf(ask(subjects, { prompt: promptsOf(DEFAULT_TEMPLATE), shots: 0, limit: 2 })).digest).toBe(
+  expect(digestOf(ask(subjects, { wording: wordingOf(DEFAULT_TEMPLATE), shots: 0, limit: 2 })).digest).toBe(
     report.questions,
   );
   expect(await q3c(["mmlu", "examples/train.yml"])).toMatchObject({

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { fail } from "../../../compiler/diag.ts";
-import type { Prompt } from "./prompt.ts";
+import type { Prompt, Wording } from "./prompt.ts";
 import type { Question } from "./question.ts";
 import type { Subject } from "./read.ts";
 import type { Answered, Results } from "./results.ts";
@@ -11,14 +11,14 @@ import type { Answered, Results } from "./results.ts";
 export type Verdict = Pick<Answered, "chosen" | "truncated" | "logLikelihoods" | "output">;
 
 /** A way of having a model answer. */
-export type Judge = (prompt: string, question: Question) => Verdict | Promise<Verdict>;
+export type Judge = (prompt: Prompt, question: Question) => Verdict | Promise<Verdict>;
 
 /** A question as it is asked. */
-export type Asked = { readonly question: Question; readonly index: number; readonly prompt: string };
+export type Asked = { readonly question: Question; readonly index: number; readonly prompt: Prompt };
 
 /** Which questions are asked, and how. */
 export type AskOptions = {
-  readonly prompt: Prompt;
+  readonly wording: Wording;
   /** How many questions of a subject's dev split come first, with their answers. */
   readonly shots: number;
   /** Most questions of each subject; all if not given. */
@@ -26,7 +26,7 @@ export type AskOptions = {
 };
 
 /** The questions of all subjects in order, worded. */
-export function* ask(subjects: readonly Subject[], { prompt, shots, limit }: AskOptions): Generator<Asked> {
+export function* ask(subjects: readonly Subject[], { wording, shots, limit }: AskOptions): Generator<Asked> {
   for (const { name, test, dev } of subjects) {
     if (dev.length < shots) {
       fail({
@@ -37,7 +37,7 @@ export function* ask(subjects: readonly Subject[], { prompt, shots, limit }: Ask
     }
     const examples = dev.slice(0, shots);
     for (const [index, question] of test.slice(0, limit).entries())
-      yield { question, index, prompt: prompt(question, examples) };
+      yield { question, index, prompt: wording(question, examples) };
   }
 }
 
@@ -46,7 +46,7 @@ export function digestOf(asked: Iterable<Asked>): { readonly count: number; read
   const hash = createHash("sha256");
   let count = 0;
   for (const { question, prompt } of asked) {
-    hash.update(JSON.stringify([question.subject, question.answer, prompt]));
+    hash.update(JSON.stringify([question.subject, question.answer, prompt.start + prompt.end]));
     count++;
   }
   return { count, digest: hash.digest("hex").slice(0, 16) };

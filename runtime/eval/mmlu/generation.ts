@@ -23,7 +23,8 @@ export type GenerationOptions = {
 /** Has the model write until a letter can be read, the text ends, or there is no more room. */
 export const byGeneration =
   (model: WritingModel, { sampling, seed, maxPrompt, maxTokens }: GenerationOptions): Judge =>
-  async (prompt, question) => {
+  async ({ start, end }, question) => {
+    const prompt = start + end;
     const { tokenizer, generator, stops, allowed: isAllowed } = model;
     const all = model.encode(prompt);
     const truncated = Math.max(0, all.length - maxPrompt);

@@ -2,8 +2,9 @@
 
 import { fail } from "../../../compiler/diag.ts";
 import type { OpenModel } from "../open-model.ts";
-import type { Scored, Scorer } from "../score.ts";
+import { commonLength, type Scored, type Scorer } from "../score.ts";
 import type { Verdict } from "./evaluate.ts";
+import type { Prompt } from "./prompt.ts";
 import { lettersOf, type Question } from "./question.ts";
 
 /** How texts become tokens, and how many a model takes. */
@@ -15,8 +16,12 @@ export type LikelihoodOptions = Pick<OpenModel, "encode"> & {
 /** Chooses the letter, a space before it, that is likeliest after the prompt; the first at a tie. */
 export const byLikelihood =
   (scorer: Scorer, options: LikelihoodOptions) =>
-  (prompt: string, question: Question): Verdict => {
-    const pairs = lettersOf(question).map((letter) => pairOf(prompt, ` ${letter}`, options));
+  (prompt: Prompt, question: Question): Verdict => {
+    const pairs = pairsOf(
+      prompt,
+      lettersOf(question).map((letter) => ` ${letter}`),
+      options,
+    );
     const values = scorer.logLikelihoods(pairs);
     if (values.some(Number.isNaN)) {
       fail({
@@ -31,29 +36,39 @@ export const byLikelihood =
     };
   };
 
+type Pair = Scored & { readonly truncated: number };
+
 /**
- * Tokens of a text and its continuation. They are tokenised together, and what is longer than the context alone is the
- * continuation; white space at the end of the context counts to the continuation, for the sake of word-wise tokenizers.
+ * Tokens of a prompt with each of some continuations. They are tokenised together, and what is longer than the prompt
+ * alone is the continuation; white space at the end of the prompt counts to the continuation, for the sake of word-wise
+ * tokenizers.
  */
-function pairOf(
-  text: string,
-  continuation: string,
+function pairsOf(
+  { start, end }: Prompt,
+  continuations: readonly string[],
   { encode, maxTokens }: LikelihoodOptions,
-): Scored & { readonly truncated: number } {
-  const context = text.trimEnd();
-  const start = encode(context);
-  const whole = encode(text + continuation);
-  const tokens = [...start, ...whole.slice(start.length)];
-  const truncated = Math.max(0, tokens.length - maxTokens);
-  const from = start.length - truncated;
-  if (from < 1 || tokens.length === start.length) {
-    fail({
-      code: "mmlu-continuation",
-      message:
-        from < 1
-          ? `max_target_length leaves room for ${maxTokens} tokens, and the answer \`${continuation}\` alone takes ${tokens.length - start.length}`
-          : `the tokenizer gives \`${continuation}\` after the prompt no tokens of its own`,
-    });
-  }
-  return { tokens: tokens.slice(truncated), from, truncated };
+): readonly Pair[] {
+  const text = start + end;
+  const context = encode(text.trimEnd());
+  const shared = commonLength(encode(start), context);
+  return continuations.map((continuation): Pair => {
+    const answer = encode(text + continuation).slice(context.length);
+    if (answer.length === 0) {
+      const message = `the tokenizer gives \`${continuation}\` after the prompt no tokens of its own`;
+      fail({ code: "mmlu-continuation", message });
+    }
+    const tokens = [...context, ...answer];
+    const truncated = Math.max(0, tokens.length - maxTokens);
+    if (truncated >= context.length) {
+      const message = `max_target_length leaves room for ${maxTokens} tokens, and the answer \`${continuation}\` alone takes ${answer.length}`;
+      fail({ code: "mmlu-continuation", message });
+    }
+    return {
+      tokens: tokens.slice(truncated),
+      from: context.length - truncated,
+      // Each prompt that is cut begins somewhere else.
+      shared: truncated > 0 ? 0 : shared,
+      truncated,
+    };
+  });
 }

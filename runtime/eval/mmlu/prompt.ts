@@ -9,14 +9,17 @@ export const DEFAULT_TEMPLATE =
 
 const ASKED = "{question}";
 
+/** A question as it is asked: what it has in common with others of its subject, and what is its own. */
+export type Prompt = { readonly start: string; readonly end: string };
+
 /** Words a question after some examples with their answers. */
-export type Prompt = (question: Question, examples: readonly Question[]) => string;
+export type Wording = (question: Question, examples: readonly Question[]) => Prompt;
 
 /**
- * A template's prompts. What stands before `{question}` comes once, above all examples; an example ends in its letter
+ * The wording of a template. What stands before `{question}` comes once, above all examples; an example ends in its letter
  * and an empty line.
  */
-export function promptsOf(template: string): Prompt {
+export function wordingOf(template: string): Wording {
   const at = template.indexOf(ASKED);
   if (at < 0) {
     fail(
@@ -31,7 +34,7 @@ export function promptsOf(template: string): Prompt {
   const [header, body] = [template.slice(0, at), template.slice(at)];
   return (question, examples) => {
     const shown = examples.map((one) => `${fill(body, one)} ${lettersOf(one)[one.answer]}\n\n`);
-    return `${fill(header, question)}${shown.join("")}${fill(body, question)}`;
+    return { start: `${fill(header, question)}${shown.join("")}`, end: fill(body, question) };
   };
 }
 
