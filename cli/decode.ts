@@ -44,6 +44,7 @@ export const decode: Command<typeof flags> = {
         switch (event.kind) {
           case "start":
             io.err(`weights: ${event.weights}`);
+            if (event.experts !== null) io.err(`experts: ${event.experts}`);
             return;
           case "prompt":
             io.write(`Input \`${event.prompt}\` -> \``);

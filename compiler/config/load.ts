@@ -1,7 +1,7 @@
 // The ladder of a configuration: YAML, model, command line, environment → every value, typed, with its origin.
 
 import { dirname, join } from "node:path";
-import { type Diagnostic, didYouMean, formatDiagnostic, Q3Error, type Span } from "../diag.ts";
+import { type Diagnostic, didYouMean, fail, formatDiagnostic, Q3Error, type Span } from "../diag.ts";
 import { checkValues } from "./checks.ts";
 import { findConflicts, findUnreadable, findWarnings } from "./conflicts.ts";
 import { derivedNames, type ValueName, type Values } from "./derived.ts";
@@ -182,6 +182,8 @@ function load(args: readonly string[], options: LoadOptions): Config {
   const unseen = findUnreadable({ ...overridden, base: sources.base }, model.mayOverride, merged, resolved);
   const values = computeValues(resolved, merged, [...conflicts, ...unseen]);
   const spanOf: Config["spanOf"] = (...names) => placeOf(names.filter(isKey), merged);
+  const familyFields = readFamilyFields(modelTypeOf(values.arch_file), places);
+  requireFamilys(values, familyFields, spanOf);
   const settingOf = (name: ValueName): Setting | undefined => (isKey(name) ? merged.get(name) : undefined);
   return {
     values,
@@ -190,10 +192,26 @@ function load(args: readonly string[], options: LoadOptions): Config {
       ...pathKeys.flatMap((name) => remoteProblem(name, values, spanOf) ?? []),
     ],
     huggingFace: model.huggingFace,
-    familyFields: readFamilyFields(modelTypeOf(values.arch_file), places),
+    familyFields,
     origin: (name) => originOf(name, settingOf(name)),
     spanOf,
   };
+}
+
+/** transformers ignores the factor where a family does not have it, and MaxText refuses it there. */
+function requireFamilys(values: Values, familyFields: Fields, spanOf: Config["spanOf"]): void {
+  const factor = values.partial_rotary_factor;
+  const isFamily = Object.keys(familyFields).length > 0;
+  if (isFamily && !("partial_rotary_factor" in familyFields) && factor !== 1)
+    fail(
+      {
+        code: "misfit",
+        message: `a ${modelTypeOf(values.arch_file)} model rotates whole heads, \`partial_rotary_factor\` is ${factor}`,
+        at: spanOf("partial_rotary_factor"),
+        help: "leave partial_rotary_factor out, or set decoder_block to an architecture file of your own",
+      },
+      2,
+    );
 }
 
 function originOf(name: ValueName, setting: Setting | undefined): Origin {

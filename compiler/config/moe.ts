@@ -66,12 +66,11 @@ export function selectedExperts(values: Values, tokens: number): string | undefi
     `sparse_matmul=${values.sparse_matmul}`,
     ...(values.sparse_matmul ? [] : [`capacity_factor=${values.capacity_factor}`]),
   ].join(" ");
-  const room = capacityOf(values, tokens);
-  const limit =
-    strategy === "dropping"
-      ? `; an expert takes up to ${room} of the ${top * tokens} choices in ${tokens} tokens`
-      : "";
-  return `${top} of ${experts} a token, ${strategy} (${flags})${limit}`;
+  const said = `${top} of ${experts} a token, ${strategy} (${flags})`;
+  if (strategy !== "dropping") return said;
+  const room = `an expert takes up to ${capacityOf(values, tokens)} of the ${top * tokens} choices in ${tokens} tokens`;
+  const alone = capacityOf(values, 1) < 1 ? ", and none of a token decoded alone" : "";
+  return `${said}; ${room}${alone}`;
 }
 
 function kernelsSaid({ kernels }: Strategy): string {

@@ -1,5 +1,6 @@
 // Answers to a configuration's prompt, or to several: MaxText's decode.
 import type { Config } from "../../compiler/config/load.ts";
+import { selectedExperts } from "../../compiler/config/moe.ts";
 import { requireLocal } from "../../compiler/config/remote.ts";
 import { fail } from "../../compiler/diag.ts";
 import { decodeModel } from "../../compiler/model.ts";
@@ -31,7 +32,13 @@ export type Answer = {
 
 /** What decoding tells while it works; answers come one after another, whatever their order inside. */
 export type DecodeEvent =
-  | { readonly kind: "start"; readonly engine: string; readonly weights: string }
+  | {
+      readonly kind: "start";
+      readonly engine: string;
+      readonly weights: string;
+      /** How experts are computed while the prompt is read, or null for a model without any. */
+      readonly experts: string | null;
+    }
   | { readonly kind: "prompt"; readonly prompt: string }
   | { readonly kind: "text"; readonly text: string }
   | ({ readonly kind: "answer" } & Answer)
@@ -73,10 +80,10 @@ export async function decode(config: Config, engine: Engine, options: DecodeOpti
   const { params, states } = decodeModel(config, { batch: rows, seq: 1 });
   const bytes = [...params, ...states].reduce((n, { value }) => n + engine.bytesOf(value.type), 0);
   requireFit(engine, bytes, "the weights and what is kept of the tokens");
-  on({ kind: "start", engine: engine.name, weights: weightsOrigin(config) });
-  const generator = openGenerator(config, engine, startingWeights(config, params), {
-    chunk: values.use_chunked_prefill ? values.prefill_chunk_size : values.max_prefill_predict_length,
-  });
+  const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : values.max_prefill_predict_length;
+  const experts = selectedExperts(values, chunk) ?? null;
+  on({ kind: "start", engine: engine.name, weights: weightsOrigin(config), experts });
+  const generator = openGenerator(config, engine, startingWeights(config, params), { chunk });
   for (let from = 0; from < encoded.length; from += rows)
     await answer(
       generator,

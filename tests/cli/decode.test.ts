@@ -68,7 +68,9 @@ describe("q3c decode", () => {
     expect([code, code === 0 || err]).toEqual([0, true]);
     expect(out.startsWith(`Input \`${prompt}\` -> \``)).toBe(true);
     expect(out.endsWith("`")).toBe(true);
-    expect(err).toMatch(/weights: read from .*model\n.* tokens\/s \(8 tokens in .* s after the first\)$/);
+    expect(err).toMatch(
+      /weights: read from .*model\nexperts: 2 of 8 a token, dense .*\n.* tokens\/s \(8 tokens in .* s after the first\)$/,
+    );
   });
 
   test("several prompts, whatever their batches, have the answers each has alone", async () => {

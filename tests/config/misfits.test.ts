@@ -21,6 +21,16 @@ const cases: readonly ErrorCase[] = [
     ],
   },
   {
+    claim: "part of a head rotated where transformers rotates all of it",
+    args: ["base", "model_name=qwen3-0.6b", "partial_rotary_factor=0.5"],
+    says: [
+      "command line:1:23: misfit: a qwen3 model rotates whole heads, `partial_rotary_factor` is 0.5",
+      "  partial_rotary_factor=0.5",
+      "                        ^^^",
+      "help: leave partial_rotary_factor out, or set decoder_block to an architecture file of your own",
+    ],
+  },
+  {
     claim: "a capacity where nothing is dropped",
     args: [...tiny, "capacity_factor=1.25"],
     says: [
