@@ -3,9 +3,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
+import { forwardModel } from "../../compiler/model.ts";
 import { openTensors } from "../../runtime/checkpoint/open.ts";
 import { openOrbax } from "../../runtime/checkpoint/orbax/read.ts";
 import type { TensorReader } from "../../runtime/checkpoint/tensors.ts";
+import { readResumed } from "../../runtime/train/checkpoints.ts";
+import { configOf } from "../remat/models.ts";
 
 const goldens = process.env["Q3C_GOLDENS"] ?? "";
 const written = existsSync(join(goldens, "maxtext")) ? describe : describe.skip;
@@ -97,5 +100,19 @@ written("checkpoints of MaxText", () => {
       }
     // MaxText saves a step after counting it.
     expect(new Int32Array(orbax.read("step").slice().buffer)[0]).toBe(2);
+  });
+
+  test("its run can be gone on from", () => {
+    const config = configOf(join(goldens, "tiny"), "weight_dtype=float32");
+    const path = join(goldens, "maxtext", "orbax", "train_scan_true", "checkpoints");
+    const { params } = forwardModel(config);
+    const { state } = readResumed(path, config, params);
+    expect(state.step).toBe(2);
+    expect([...state.params.keys()]).toEqual(params.map(({ path }) => path));
+    const first = params.find(({ path }) => path.endsWith("layers_1.attention.A_log"))!.path;
+    const orbax = openOrbax(path);
+    const stacked = "decoder.layers.layer_1.attention.A_log";
+    expect(state.params.get(first)).toEqual(f32(orbax, `params.params.${stacked}`));
+    expect(state.mu.get(first)).toEqual(f32(orbax, `opt_state.0.mu.params.${stacked}`));
   });
 });

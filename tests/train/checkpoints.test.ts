@@ -55,11 +55,11 @@ const stepsIn = (out: string): string[] => fs.readdirSync(join(out, "r", "checkp
 const model = (out: string): Uint8Array =>
   fs.readFileSync(join(out, "r", "hugging_face", "6", "model.safetensors"));
 
-const hybrid = ["base_num_decoder_layers=4", "inhomogeneous_layer_cycle_interval=2"];
 const two = "base_num_decoder_layers=2";
 test.each([
-  [hybrid],
-  [[two, "scan_layers=false", "weight_dtype=bfloat16"]],
+  [[two]],
+  // Three layers are no whole number of cycles of two, so each is saved by itself.
+  [["base_num_decoder_layers=3", "inhomogeneous_layer_cycle_interval=2", "weight_dtype=bfloat16"]],
   [[two, "checkpoint_storage_use_zarr3=false", "param_scan_axis=0", "mu_dtype=bfloat16"]],
 ])("a run that was stopped goes on to the same numbers, bit for bit: %j", async (overrides) => {
   const [whole, parts] = [scratch(), scratch()];

@@ -1,9 +1,9 @@
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, test } from "@jest/globals";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { randomFrom } from "../support/random.ts";
 import { scratch } from "../support/scratch.ts";
-import { compileProgram, survivesKills } from "./killing.ts";
+import { compileProgram, runProgram, survivesKills } from "./killing.ts";
 
 const folder = join(process.cwd(), "node_modules", ".cache", `q3c-kill-test-${process.pid}`);
 let program = "";
@@ -14,4 +14,14 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("training that is killed goes on from the latest checkpoint as if nothing had been", async () => {
   await survivesKills(program, scratch(), 3, randomFrom(Date.now()));
+});
+
+test("a checkpoint that cannot be written ends the run with its error, though a thread writes it", async () => {
+  const out = scratch();
+  mkdirSync(join(out, "killed", "checkpoints", "0"), { recursive: true });
+  const { code, err } = await runProgram(program, out, 3);
+  expect([code, err]).toEqual([
+    1,
+    expect.stringMatching(/^checkpoint-exists: .*checkpoints\/0 already exists/),
+  ]);
 });

@@ -44,6 +44,10 @@ async function start(program: string, line: readonly string[], stop?: (child: Ch
   return { code, out, err };
 }
 
+/** Lets the run have its way. */
+export const runProgram = (program: string, out: string, steps: number) =>
+  start(program, args(out, "killed", steps));
+
 /** Kills a run `count` times, each time at a random moment after it has taken a step, and checks what it leaves. */
 export async function survivesKills(
   program: string,
