@@ -10,7 +10,7 @@ import type { Module } from "../../compiler/ir/types.ts";
 import { forwardModel } from "../../compiler/model.ts";
 import { isLayerScan, stacksOf } from "../../compiler/stacks.ts";
 import { lossProgram } from "../../compiler/training.ts";
-import { forwardPipeline, jointPipeline } from "../../passes/index.ts";
+import { differentiation, forwardPipeline, jointPipeline, passes } from "../../passes/index.ts";
 import { type Pass, runPipeline } from "../../passes/pass.ts";
 import { readPolicy } from "../../passes/remat.ts";
 import { scanLayers } from "../../passes/scan-layers.ts";
@@ -39,13 +39,17 @@ const unscan = (module: Module): Module => runPipeline(frozen(module), [unscanLa
 const scansIn = ({ body }: Module): number[] =>
   body.nodes.filter(isLayerScan).map(({ attrs }) => attrs["length"] as number);
 
-/** Runs the joint program of a module, and the one with `forward` before and `joint` after differentiation. */
-function bothRun(module: Module, numbers: Numbers, forward: readonly Pass[], joint: readonly Pass[]) {
-  const plain = differentiate(module);
+/** The joint program of a module with `forward` before and `joint` after differentiation, run; results as in `plain`. */
+function changedRun(
+  module: Module,
+  plain: Module,
+  numbers: Numbers,
+  forward: readonly Pass[],
+  joint: readonly Pass[],
+) {
   const changed = runPipeline(differentiate(runPipeline(module, forward)), joint);
-  const ins = operandsOf(plain, numbers);
   const results = runModule(engine, changed, operandsOf(changed, numbers));
-  return { plain, ins, found: resultsInOrder(plain, changed, results, module.body.results.length) };
+  return resultsInOrder(plain, changed, results, module.body.results.length);
 }
 
 describe("on random layers", () => {
@@ -108,13 +112,14 @@ describe("on random layers", () => {
         if (layersOf(stack).length === 0) return;
         const module = moduleOfLayers(stack);
         const numbers = layerNumbers(module, randomFrom(seed));
+        const plain = differentiate(module);
         const whole = { scanLayers: true };
         for (const [forward, joint] of [
           [[scanLayers], []],
           [forwardPipeline(whole), jointPipeline(whole)],
         ] as const) {
-          const { plain, ins, found } = bothRun(module, numbers, forward, joint);
-          expectSameButRounding(engine, plain, ins, found, 1e-5);
+          const found = changedRun(module, plain, numbers, forward, joint);
+          expectSameButRounding(engine, plain, operandsOf(plain, numbers), found, 1e-5);
         }
       }),
       { numRuns: 25 },
@@ -207,18 +212,27 @@ describe("a small Qwen3-Next", () => {
     ["positions", Int32Array.from({ length: 12 }, (_, i) => i % 6)],
   ]);
 
+  const plain = differentiate(module);
+  const wanted = runModule(engine, plain, operandsOf(plain, numbers));
+
   /** The loss within 1e-5, gradients within 1e-4: through the delta rule. */
   const expectSame = (forward: readonly Pass[], joint: readonly Pass[]): void => {
-    const { plain, ins, found } = bothRun(module, numbers, forward, joint);
-    for (const [i, x] of runModule(engine, plain, ins).entries()) {
+    const found = changedRun(module, plain, numbers, forward, joint);
+    for (const [i, x] of wanted.entries()) {
       const apart = distance(found[i]!, x, 1e-3);
       expect({ i, apart, isNear: apart < (i === 0 ? 1e-5 : 1e-4) }).toMatchObject({ isNear: true });
     }
   };
 
-  test("values and gradients stay when it is scanned", () => {
-    expectSame([scanLayers], []);
-  });
+  const keeping = passes.filter((pass) => pass !== differentiation);
+  test.each(
+    keeping.flatMap((pass) => [false, true].map((isScanned) => [pass.name, isScanned, pass] as const)),
+  )(
+    "values and gradients stay through %s before and after differentiation, scan_layers=%s",
+    (_name, isScanned, pass) => {
+      expectSame([...(isScanned ? [scanLayers] : []), pass], [pass]);
+    },
+  );
 
   test.each([
     [true, "full"],
