@@ -1,30 +1,26 @@
 // Where a run's weights come from: a checkpoint the configuration names, or the initialisers.
-import * as fs from "node:fs";
-import { join } from "node:path";
 import type { ParamDecl } from "../compiler/arch/param.ts";
 import type { Config } from "../compiler/config/load.ts";
-import { fail } from "../compiler/diag.ts";
 import { draftParams, forwardModel } from "../compiler/model.ts";
-import { holdsAny, readHuggingFace, type Weights } from "./checkpoint/hugging-face.ts";
-import { openSafetensors, type Safetensors } from "./checkpoint/safetensors.ts";
+import { type Contents, paramsOf } from "./checkpoint/contents.ts";
+import type { Weights } from "./checkpoint/hugging-face.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint/open.ts";
+import { contentsOf, readWeights } from "./checkpoint/weights.ts";
 import { initialWeights } from "./train/init.ts";
 
-const isOrbax = (path: string): boolean =>
-  ["_METADATA", "manifest.ocdbt", "_CHECKPOINT_METADATA"].some((name) => fs.existsSync(join(path, name)));
-
-/** What is done with the Hugging Face checkpoint at a path, which is open meanwhile. */
-function withCheckpoint<R>(path: string, use: (checkpoint: Safetensors) => R): R {
-  if (isOrbax(path))
-    fail({
-      code: "checkpoint-format",
-      message: `${path} is an Orbax checkpoint, which q3c does not read yet`,
-      help: "pass a directory with safetensors",
-    });
-  const checkpoint = openSafetensors(path);
+/** What is done with the checkpoint at a path, which is open meanwhile. */
+function withCheckpoint<R>(
+  path: string,
+  config: Config,
+  own: readonly ParamDecl[],
+  draft: readonly ParamDecl[],
+  use: (checkpoint: Checkpoint, contents: Contents) => R,
+): R {
+  const checkpoint = openCheckpoint(path);
   try {
-    return use(checkpoint);
+    return use(checkpoint, contentsOf(checkpoint, { own, draft }, config.values.param_scan_axis));
   } finally {
-    checkpoint.close();
+    checkpoint.tensors.close();
   }
 }
 
@@ -32,7 +28,9 @@ function withCheckpoint<R>(path: string, use: (checkpoint: Safetensors) => R): R
 export function startingWeights(config: Config, params: readonly ParamDecl[]): Weights {
   const { weights_path: path, init_weights_seed: seed } = config.values;
   if (path === null) return initialWeights(params, seed);
-  return withCheckpoint(path, (checkpoint) => readHuggingFace(path, checkpoint, params, draftParams(config)));
+  return withCheckpoint(path, config, params, draftParams(config), (checkpoint, contents) =>
+    readWeights(checkpoint, contents, params),
+  );
 }
 
 /** A head that drafts tokens further ahead: its parameters beside the model's, and their numbers. */
@@ -43,11 +41,11 @@ export function startingDraft(config: Config): DraftHead | undefined {
   const { weights_path: path } = config.values;
   const params = draftParams(config);
   if (path === null || params.length === 0) return undefined;
-  return withCheckpoint(path, (checkpoint) =>
-    holdsAny(checkpoint, params)
-      ? { params, weights: readHuggingFace(path, checkpoint, params, forwardModel(config).params) }
-      : undefined,
-  );
+  return withCheckpoint(path, config, forwardModel(config).params, params, (checkpoint, contents) => {
+    const held = new Set(paramsOf(checkpoint.tensors, contents).params);
+    if (!params.every((param) => held.has(param))) return undefined;
+    return { params, weights: readWeights(checkpoint, contents, params) };
+  });
 }
 
 /** Where they come from, in words. */

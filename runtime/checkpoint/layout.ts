@@ -41,8 +41,12 @@ export function namesOf({ name, each }: Origin): string[] {
   return Array.from({ length: each.size }, (_, i) => name.replace(`{${each.key}}`, String(i)));
 }
 
+/** The shape each of the origin's tensors has: all parts along an axis that has several. */
+export const shapeOfOrigin = ({ dims, part }: Origin): number[] =>
+  extentsOf(dims).map((extent, axis) => (axis === part?.axis ? extent * part.count : extent));
+
 /** The origin whose tensors a checkpoint has; the first one when it has none, so that errors name it. */
-export function originIn(param: ParamDecl, has: (name: string) => boolean): Origin {
+function originIn(param: ParamDecl, has: (name: string) => boolean): Origin {
   const [preferred] = param.origins;
   invariant(preferred, `${param.path} has no origin`);
   return param.origins.find((origin) => namesOf(origin).every(has)) ?? preferred;
@@ -60,9 +64,8 @@ export function huggingFaceLayout(
   for (const param of params) {
     const origin = originIn(param, has);
     const { dims, part, each } = origin;
-    const extents = extentsOf(dims);
-    const shape = extents.map((n, axis) => (axis === part?.axis ? n * part.count : n));
-    const start = extents.map((n, axis) => (axis === part?.axis ? n * part.index : 0));
+    const shape = shapeOfOrigin(origin);
+    const start = extentsOf(dims).map((n, axis) => (axis === part?.axis ? n * part.index : 0));
     namesOf(origin).forEach((name, index) => {
       const tensor = layout.get(name) ?? { shape, pieces: [], stackAxis: undefined };
       tensor.pieces.push({ param: param.path, start, dims, only: each && { key: each.key, index } });

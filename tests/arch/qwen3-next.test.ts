@@ -6,7 +6,7 @@ import { parseModule } from "../../compiler/ir/parse.ts";
 import { printModule } from "../../compiler/ir/print.ts";
 import { elements, formatType, shapeOf } from "../../compiler/ir/shape.ts";
 import { verifyModule } from "../../compiler/ir/verify.ts";
-import { shapeOf as originShape } from "../../runtime/checkpoint/hugging-face.ts";
+import { shapeOfOrigin } from "../../runtime/checkpoint/layout.ts";
 import { difference } from "../support/equal.ts";
 import { archText, elaborated, programs, published, tiny, type Values } from "./fixture.ts";
 
@@ -132,7 +132,7 @@ test("the draft has the published head's parameters, and shares the model's embe
     Object.fromEntries(
       own.map(({ path, origins }) => [
         path,
-        origins.map((origin) => [origin.name, originShape(origin)] as const),
+        origins.map((origin) => [origin.name, shapeOfOrigin(origin)] as const),
       ]),
     ),
   ).toEqual(

@@ -3,10 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import { type Config, loadConfig } from "../../compiler/config/load.ts";
-import { toHuggingFace, type Weights } from "../../runtime/checkpoint/hugging-face.ts";
-import { namesOf } from "../../runtime/checkpoint/layout.ts";
-import { rearrange } from "../../runtime/checkpoint/rearrange.ts";
-import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
+import type { Weights } from "../../runtime/checkpoint/hugging-face.ts";
+import { openCheckpoint } from "../../runtime/checkpoint/open.ts";
+import { contentsOf, readWeights } from "../../runtime/checkpoint/weights.ts";
 import type { Batch } from "../../runtime/data/dataset.ts";
 
 export type LogitsRecord = { readonly tokens: number[]; readonly logits: Float64Array };
@@ -71,52 +70,22 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
 
 export type GradientError = { readonly name: string; readonly relative: number; readonly size: number };
 
-/** How far each gradient is from the golden's, compared in the golden's own layout (experts fused). */
+/** How far each gradient is from the golden's, each in its parameter's own layout. */
 export function gradientErrors(
   dir: string,
   params: readonly ParamDecl[],
   gradients: Weights,
 ): GradientError[] {
-  const golden = openSafetensors(join(dir, "grads.safetensors"));
+  const golden = openCheckpoint(join(dir, "grads.safetensors"));
   const norm = (x: Float32Array) => Math.sqrt(x.reduce((sum, v) => sum + v * v, 0));
-  const total = Math.sqrt(
-    [...golden.entries.keys()].reduce((sum, name) => sum + norm(golden.read(name)) ** 2, 0),
-  );
-  const errors = params.flatMap((param): GradientError[] => {
-    const gradient = gradients.get(param.path)!;
-    const origin = param.origins.find((each) => golden.entries.has(namesOf(each)[0]!))!;
-    const name = namesOf(origin)[0]!;
-    const expected = golden.read(name);
-    if (origin === param.origins[0]) {
-      const [ours] = toHuggingFace(param, gradient);
-      return [{ name, relative: relativeError(ours!.data, expected), size: norm(expected) / total }];
-    }
-    const ours = rearrange(gradient, param.dims.flat(), origin.dims.flat());
-    const theirs = partOf(expected, origin.dims[0]![0]!.size, origin.part);
-    return [
-      {
-        name: `${name}#${origin.part?.index ?? 0}`,
-        relative: relativeError(ours, theirs),
-        size: norm(theirs) / total,
-      },
-    ];
+  const contents = contentsOf(golden, { own: params, draft: [] }, 0);
+  const expected = readWeights(golden, contents, params);
+  golden.tensors.close();
+  const total = Math.sqrt([...expected.values()].reduce((sum, values) => sum + norm(values) ** 2, 0));
+  return params.map(({ path }) => {
+    const [ours, theirs] = [gradients.get(path)!, expected.get(path)!];
+    return { name: path, relative: relativeError(ours, theirs), size: norm(theirs) / total };
   });
-  golden.close();
-  return errors;
-}
-
-function partOf(
-  data: Float32Array,
-  experts: number,
-  part: { index: number; count: number } | undefined,
-): Float32Array {
-  if (!part) return data;
-  const inner = data.length / (experts * part.count);
-  const pieces = Array.from({ length: experts }, (_, e) => {
-    const start = (e * part.count + part.index) * inner;
-    return data.subarray(start, start + inner);
-  });
-  return Float32Array.from(pieces.flatMap((piece) => [...piece]));
 }
 
 /** Golden directories: the committed ones, and those of a colon-separated list in Q3C_GOLDENS. */

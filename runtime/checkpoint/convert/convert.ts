@@ -3,16 +3,17 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
+import type { Contents, ModelParams } from "../contents.ts";
 import { refuseOccupied } from "../create-safetensors.ts";
 import type { TreeOptions } from "../layout.ts";
 import { type Checkpoint, openCheckpoint } from "../open.ts";
 import type { StoredDType, StoredTensor, TensorReader } from "../tensors.ts";
+import { contentsOf } from "../weights.ts";
 import { BATCH_BYTES, batchesOf, bytesOfPlanned } from "./blocks.ts";
 import { clearFor, fingerprint, openJournal, readJournal, removeJournal } from "./journal.ts";
 import { type Output, orbaxOutput, type SideFiles, safetensorsOutput } from "./output.ts";
 import { doTasks } from "./pool.ts";
 import { indexFile, keptIndex, readPlacement, readSideFiles, sideOf, withDType } from "./side-files.ts";
-import { type Contents, huggingFaceContents, type ModelParams, maxTextContents } from "./source.ts";
 import { wantHuggingFace, wantTree } from "./wanted.ts";
 import { type DonePart, isIntact } from "./work.ts";
 
@@ -99,11 +100,7 @@ type Opened = { readonly checkpoint: Checkpoint; readonly contents: Contents };
 function look({ source, params, tree }: Conversion): Opened {
   const checkpoint = openCheckpoint(source);
   try {
-    const contents =
-      checkpoint.format === "orbax"
-        ? maxTextContents(checkpoint.tensors, params, tree.scanAxis)
-        : huggingFaceContents(checkpoint.tensors, params);
-    return { checkpoint, contents };
+    return { checkpoint, contents: contentsOf(checkpoint, params, tree.scanAxis) };
   } catch (error) {
     checkpoint.tensors.close();
     throw error;

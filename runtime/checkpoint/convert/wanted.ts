@@ -1,5 +1,6 @@
 // What the output of a conversion holds: every tensor with how it is made of the source's, and in which dtype.
 import { fail } from "../../../compiler/diag.ts";
+import { type Contents, huggingFaceName, isMoment, PARAMS, paramsOf } from "../contents.ts";
 import { isFloatDType } from "../convert-dtype.ts";
 import { huggingFaceLayout, type TreeOptions, treeLayout } from "../layout.ts";
 import { nameOf, type TreePath } from "../orbax/tree.ts";
@@ -7,10 +8,7 @@ import type { OtherLeaf } from "../orbax/write.ts";
 import { planCopy, planTensors, type TensorPlan } from "../plan.ts";
 import type { StoredDType, TensorReader } from "../tensors.ts";
 import type { Planned } from "./blocks.ts";
-import { type Contents, type Group, huggingFaceName, PARAMS } from "./source.ts";
 
-/** What the optimizer keeps lies under this key of the tree. */
-const OPTIMIZER = "opt_state";
 /** The number of steps trained. */
 export const STEP = "step";
 /** States of random generators: layers are stacked in them too, but no declaration says how. */
@@ -25,8 +23,6 @@ export type Wanted<T extends Planned> = {
   readonly leaves: readonly OtherLeaf[];
   readonly leftOut: readonly string[];
 };
-
-const isOptimizer = ({ path }: Group): boolean => path[0] === OPTIMIZER;
 
 /** What is asked of the dtype of floats; nothing to keep what the source has. */
 type WantedDType = StoredDType | undefined;
@@ -58,7 +54,7 @@ export function wantTree(
   const tensors = groups.flatMap((group) =>
     planTensors(treeLayout(group.params, options), group.layout).map((plan): PlannedLeaf => {
       const path = [...(group.path.length === 0 ? PARAMS : group.path), ...plan.name.split(".")];
-      const dtype = isOptimizer(group) ? undefined : options.dtype;
+      const dtype = isMoment(group) ? undefined : options.dtype;
       return { ...inDType(source, { ...plan, name: nameOf(path) }, dtype), path, isScalar: false };
     }),
   );
@@ -79,19 +75,14 @@ export function wantTree(
 /** The Hugging Face tensors that a checkpoint becomes, with those names of a parameter's that `has` knows. */
 export function wantHuggingFace(
   source: TensorReader,
-  { groups, others }: Contents,
+  contents: Contents,
   has: (name: string) => boolean,
   dtype: WantedDType,
 ): Wanted<Planned> {
-  const [params] = groups.filter((group) => !isOptimizer(group));
-  if (!params)
-    return fail({
-      code: "checkpoint-model",
-      message: `${source.path}: holds moments of an optimizer, but not the parameters`,
-    });
+  const params = paramsOf(source, contents);
   const tensors = planTensors(huggingFaceLayout(params.params, has), params.layout);
-  const named = others.flatMap((other) => {
-    const name = huggingFaceName(other) ?? (groups[0]?.path.length === 0 ? other.tensor.name : undefined);
+  const named = contents.others.flatMap((other) => {
+    const name = huggingFaceName(other);
     return name === undefined ? [] : [{ ...planCopy(other.tensor), name }];
   });
   const used = new Set([...tensors, ...named].flatMap(({ moves }) => moves.map(({ from }) => from)));

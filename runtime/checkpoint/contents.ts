@@ -1,12 +1,12 @@
-// What a checkpoint to be converted holds: which of a model's parameters lie in which of its tensors.
-import type { ParamDecl } from "../../../compiler/arch/param.ts";
-import { fail } from "../../../compiler/diag.ts";
-import { requireNames } from "../compare-names.ts";
-import { huggingFaceLayout, type Layout, renamed, treeLayout } from "../layout.ts";
-import type { OrbaxReader } from "../orbax/read.ts";
-import { EMPTY_NODES, type Leaf, nameOf, type TreePath } from "../orbax/tree.ts";
-import type { OtherLeaf } from "../orbax/write.ts";
-import type { StoredTensor, TensorReader } from "../tensors.ts";
+// What a checkpoint holds of a model: which of its parameters lie in which tensors, in either format.
+import type { ParamDecl } from "../../compiler/arch/param.ts";
+import { fail } from "../../compiler/diag.ts";
+import { requireNames } from "./compare-names.ts";
+import { huggingFaceLayout, type Layout, renamed, treeLayout } from "./layout.ts";
+import type { OrbaxReader } from "./orbax/read.ts";
+import { EMPTY_NODES, type Leaf, nameOf, type TreePath } from "./orbax/tree.ts";
+import type { OtherLeaf } from "./orbax/write.ts";
+import type { StoredTensor, TensorReader } from "./tensors.ts";
 
 /** A model's parameters: its own, and those of a head that a checkpoint holds whole or not at all. */
 export type ModelParams = { readonly own: readonly ParamDecl[]; readonly draft: readonly ParamDecl[] };
@@ -39,6 +39,22 @@ export const PARAMS: TreePath = ["params", "params"];
 
 /** The key under it for tensors that only Hugging Face checkpoints have, by their names there. */
 const BESIDE = "hugging_face";
+
+/** What the optimizer keeps lies under this key of the tree. */
+const OPTIMIZER = "opt_state";
+
+/** Whether a group is a moment of the optimizer. */
+export const isMoment = ({ path }: Group): boolean => path[0] === OPTIMIZER;
+
+/** The parameters themselves. */
+export function paramsOf(source: TensorReader, { groups }: Contents): Group {
+  const params = groups.find((group) => !isMoment(group));
+  if (params) return params;
+  return fail({
+    code: "checkpoint-model",
+    message: `${source.path}: holds moments of an optimizer, but not the parameters`,
+  });
+}
 
 /** Tensors that say nothing and that a checkpoint may hold: rotary tables of old files. */
 const isIdle = (name: string): boolean => /rotary_emb\.inv_freq$/.test(name);
