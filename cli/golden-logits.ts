@@ -1,6 +1,6 @@
 // q3c golden-logits: writes the logits of prompts as a golden file, as MaxText's generate_hf_golden_logits.
-import { mkdirSync, statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { statSync } from "node:fs";
+import { resolve } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import type { PromptLogits } from "../runtime/eval/golden-record.ts";
@@ -162,7 +162,6 @@ export const goldenLogits: Command<typeof flags> = {
     const { recordOf } = await import("../runtime/eval/golden-record.ts");
     const format = requireWord("output-format", given["output-format"], goldenFormats);
     const compute = engines[engineOf(given, io.cwd)];
-    mkdirSync(dirname(path), { recursive: true });
     const writer = openGoldenWriter(path, format, { overwrite: given.overwrite });
     const progress = showProgress(io, { label: "prompt", elsewhere: "quiet" });
     try {

@@ -1,12 +1,9 @@
 // Holds a model against golden logits: MaxText's `forward_pass_logit_checker` over any forward pass.
 
-import * as fs from "node:fs";
-import { dirname } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
-import { failWrite } from "../files.ts";
 import { type CompareOptions, comparedRange, compareLogits, type LogitTable } from "./compare.ts";
 import { type GoldenRecord, rowsOf } from "./golden-record.ts";
-import { type GoldenWriter, openGoldenWriter } from "./golden-writer.ts";
+import { openGoldenWriter } from "./golden-writer.ts";
 import { failuresOf, type LogitCheck, type RecordCheck, recordLines, verdictLines } from "./report.ts";
 
 /** What to check, against what, and where to say so. */
@@ -35,7 +32,11 @@ export type CheckLogitsOptions = Omit<CompareOptions, "rtol"> & {
 export async function checkLogits(options: CheckLogitsOptions): Promise<LogitCheck> {
   const { outputLogitsPath, out, rtol = 1e-5, atol, maxKlDiv } = options;
   checkOptions(options);
-  const output = outputLogitsPath === undefined ? undefined : openOutput(outputLogitsPath, options.overwrite);
+  // Before the work, not after it: hours of a model's time would be lost.
+  const output =
+    outputLogitsPath === undefined
+      ? undefined
+      : openGoldenWriter(outputLogitsPath, "json", { overwrite: options.overwrite });
   const criteria = { ...(atol !== undefined && { atol }), rtol, ...(maxKlDiv !== undefined && { maxKlDiv }) };
   const records: RecordCheck[] = [];
   try {
@@ -122,14 +123,4 @@ async function runModel(golden: GoldenRecord, options: CheckLogitsOptions): Prom
   invariant(model.logits.length === rows * model.vocab, "logits of every position");
   requireBelow(model.vocab);
   return model;
-}
-
-// Before the work, not after it: hours of a model's time would be lost.
-function openOutput(path: string, overwrite: boolean | undefined): GoldenWriter {
-  try {
-    fs.mkdirSync(dirname(path), { recursive: true });
-  } catch (error) {
-    failWrite(path, error);
-  }
-  return openGoldenWriter(path, "json", { overwrite });
 }

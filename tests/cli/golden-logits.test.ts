@@ -67,6 +67,8 @@ test("a file that is there is replaced only when asked to, and one that fails is
   const refused = await golden(path, "--prompts=a");
   expect(refused).toMatchObject({ code: 1, err: expect.stringMatching(/^file-exists: .*kept\.jsonl/) });
   expect(readFileSync(path, "utf8")).toBe("kept");
+  const beneath = await golden(join(path, "g.jsonl"), "--prompts=a");
+  expect(beneath).toMatchObject({ code: 1, err: expect.stringMatching(/^file-unwritable: .*g\.jsonl/) });
   const failed = await golden(path, "--overwrite", "--prompts=a;");
   expect(failed).toMatchObject({ code: 1, err: 'golden-prompt: the prompt "" has no tokens' });
   expect(readFileSync(path, "utf8")).toBe("kept");
