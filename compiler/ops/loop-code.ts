@@ -33,9 +33,10 @@ type Term =
   | { readonly kind: "load"; readonly access: Access }
   | Local;
 
-/** A number put onto a dtype's grid, as an expression. */
+/** A number put onto a dtype's grid, as if it had been stored: loops that are joined change no number. */
 function onGrid(text: string, dtype: DType): string {
   if (dtype === "i32") return `(${text}) | 0`;
+  if (dtype === "f32") return `fround(${text})`;
   return rounders[dtype] ? `${dtype}(${text})` : text;
 }
 

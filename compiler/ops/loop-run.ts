@@ -22,7 +22,7 @@ function exp(x: number): number {
   return (POWERS[(k >> 5) + 1100] as number) * (FRACTIONS[k & 31] as number) * series;
 }
 
-const { log, log1p, sqrt, sin, cos, abs, max, min, floor, trunc, imul } = Math;
+const { log, log1p, sqrt, sin, cos, abs, max, min, floor, trunc, imul, fround } = Math;
 /** The words of `scalar`, and what the loops themselves use. */
 const words = {
   exp,
@@ -39,6 +39,7 @@ const words = {
   imul,
   INFINITY: Infinity,
   NAN: NaN,
+  fround,
   ...rounders,
 };
 
