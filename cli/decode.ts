@@ -1,6 +1,7 @@
 // q3c decode: continues prompts, as MaxText's decode.
 import { setImmediate as breathe } from "node:timers/promises";
 import { fail } from "../compiler/diag.ts";
+import type { Acceptance } from "../runtime/decode/speculate.ts";
 import type { Command } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
@@ -17,6 +18,7 @@ export const decode: Command<typeof flags> = {
   details: [
     "Takes MaxText's keys: prompt (at most max_prefill_predict_length tokens), max_target_length, and how a token is chosen: decode_sampling_strategy, decode_sampling_nucleus_p, decode_sampling_top_k, decode_sampling_temperature. Weights come from load_parameters_path or the folder that model_name names.",
     "An answer ends with an end-of-text token of the tokenizer, generation_config.json or config.json; else it has max_target_length - max_prefill_predict_length + 1 tokens, as MaxText's. use_chat_template=true makes the prompt a user's turn, after system_prompt. Several prompts are answered per_device_batch_size at a time.",
+    "num_speculative_tokens=k lets the multi-token prediction head of the checkpoint draft k tokens, which the model checks in one run: the same greedy answer, in less time where drafts are right. How many were is said at the end.",
     "Text is printed as it comes. With --json each answer is one JSON object a line.",
   ],
   flags,
@@ -58,6 +60,9 @@ export const decode: Command<typeof flags> = {
           case "speed":
             io.err(speedLine(event.tokens, event.seconds));
             return;
+          case "drafts":
+            io.err(draftsLine(event));
+            return;
         }
       },
     });
@@ -75,3 +80,12 @@ const speedLine = (tokens: number, seconds: number): string =>
   tokens === 0
     ? "one token, no speed to tell"
     : `${(tokens / seconds).toFixed(1)} tokens/s (${tokens} tokens in ${seconds.toFixed(2)} s after the first)`;
+
+/** Of the drafts at each place how many were right, with all before them. */
+function draftsLine({ drafted, accepted }: Acceptance): string {
+  if (drafted.length === 0) return "nothing drafted";
+  const shares = drafted.map(
+    (count, place) => `${Math.round((100 * (accepted[place] ?? 0)) / count)} % of ${count}`,
+  );
+  return `drafts accepted, by place: ${shares.join(", ")}`;
+}

@@ -56,6 +56,20 @@ const checks: readonly Check[] = [
       "with `model_call_mode=inference` MaxText weighs experts otherwise when it drops tokens; q3c weighs them as in training: leave model_call_mode out",
   },
   {
+    about: ["num_speculative_tokens", "decode_sampling_strategy"],
+    wrong: (v) =>
+      v.num_speculative_tokens > 0 &&
+      v.decode_sampling_strategy !== "greedy" &&
+      `\`num_speculative_tokens\` is for greedy decoding, and \`decode_sampling_strategy=${v.decode_sampling_strategy}\``,
+  },
+  {
+    about: ["num_speculative_tokens", "capacity_factor"],
+    wrong: (v) =>
+      v.num_speculative_tokens > 0 &&
+      dropping(v) &&
+      "drafts are read together, and experts that drop tokens would give them other logits than one by one: set capacity_factor=-1",
+  },
+  {
     about: ["use_gmm_v2", "use_tokamax_gmm"],
     wrong: (v) => v.use_gmm_v2 && !v.use_tokamax_gmm && "`use_gmm_v2` needs `use_tokamax_gmm=true`",
   },

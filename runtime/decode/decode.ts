@@ -3,18 +3,19 @@ import type { Config } from "../../compiler/config/load.ts";
 import { selectedExperts } from "../../compiler/config/moe.ts";
 import { requireLocal } from "../../compiler/config/remote.ts";
 import { fail } from "../../compiler/diag.ts";
-import { decodeModel } from "../../compiler/model.ts";
+import { decodeDraft, decodeModel } from "../../compiler/model.ts";
 import { at } from "../../compiler/ops/op.ts";
 import { tokenizerOf } from "../data/open.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
 import { logSumExp } from "../eval/log-softmax.ts";
-import { startingWeights, weightsOrigin } from "../starting-weights.ts";
+import { type DraftHead, startingDraft, startingWeights, weightsOrigin } from "../starting-weights.ts";
 import { type TextStream, textStream } from "../tokenizer/stream.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type GenerateOptions, generate, type Token } from "./generate.ts";
-import { type Generator, openGenerator } from "./generator.ts";
+import { openGenerator } from "./generator.ts";
 import { allowedIn, type Prompt, promptReader, stopsOf } from "./prompts.ts";
 import { samplingOf } from "./sampling.ts";
+import { type Acceptance, openDraftingPair, speculate } from "./speculate.ts";
 
 /** One prompt's answer. */
 export type Answer = {
@@ -47,7 +48,8 @@ export type DecodeEvent =
       readonly tokens: number;
       readonly seconds: number;
       readonly tokens_per_second: number;
-    };
+    }
+  | ({ readonly kind: "drafts" } & Acceptance);
 
 export type DecodeOptions = {
   readonly cwd: string;
@@ -77,24 +79,71 @@ export async function decode(config: Config, engine: Engine, options: DecodeOpti
     isAllowed: allowedIn(values.vocab_size, tokenizer),
   };
   const rows = Math.min(encoded.length, Math.max(1, values.micro_batch_size_to_train_on));
-  const { params, states } = decodeModel(config, { batch: rows, seq: 1 });
-  const bytes = [...params, ...states].reduce((n, { value }) => n + engine.bytesOf(value.type), 0);
-  requireFit(engine, bytes, "the weights and what is kept of the tokens");
   const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : values.max_prefill_predict_length;
   const experts = selectedExperts(values, chunk) ?? null;
   on({ kind: "start", engine: engine.name, weights: weightsOrigin(config), experts });
-  const generator = openGenerator(config, engine, startingWeights(config, params), { chunk });
+  const model = openModel(config, engine, rows, chunk);
   for (let from = 0; from < encoded.length; from += rows)
     await answer(
-      generator,
+      model,
       encoded.slice(from, from + rows),
       tokenizer,
       settings,
       values.return_log_prob,
       options,
     );
-  generator.release();
+  if (model.acceptance) on({ kind: "drafts", ...model.acceptance });
+  model.release();
 }
+
+/** What answers prompts. */
+type Model = {
+  readonly vocab: number;
+  generate(prompts: readonly (readonly number[])[], options: GenerateOptions): Iterable<Token>;
+  /** Where tokens are drafted. */
+  readonly acceptance?: Acceptance;
+  release(): void;
+};
+
+/** The configuration's model, with its head where it drafts tokens, for so many prompts at a time. */
+function openModel(config: Config, engine: Engine, rows: number, chunk: number): Model {
+  const { num_speculative_tokens: drafts } = config.values;
+  const head = drafts > 0 ? openHead(config) : undefined;
+  const shape = { batch: rows, seq: 1 };
+  const { params, states } = decodeModel(config, shape);
+  const held = [
+    ...[...params, ...states].map(({ value }) => value),
+    ...(head?.params ?? []).map(({ value }) => value),
+    ...(head ? (decodeDraft(config, shape)?.states ?? []) : []).map(({ value }) => value),
+  ];
+  const bytes = held.reduce((n, { type }) => n + engine.bytesOf(type), 0);
+  requireFit(engine, bytes, "the weights and what is kept of the tokens");
+  const weights = startingWeights(config, params);
+  if (!head) {
+    const generator = openGenerator(config, engine, weights, { chunk });
+    return { ...generator, generate: (prompts, settings) => generate(generator, prompts, settings) };
+  }
+  const pair = openDraftingPair(config, engine, new Map([...weights, ...head.weights]), { chunk });
+  const acceptance = { drafted: [], accepted: [] };
+  return {
+    vocab: pair.model.vocab,
+    generate: (prompts, settings) => speculate(pair, prompts, { ...settings, drafts, acceptance }),
+    acceptance,
+    release: pair.release,
+  };
+}
+
+const openHead = (config: Config): DraftHead =>
+  startingDraft(config) ??
+  fail(
+    {
+      code: "decode-draft",
+      message: `num_speculative_tokens=${config.values.num_speculative_tokens} takes a head for multi-token prediction, and the weights have none`,
+      at: config.spanOf("num_speculative_tokens"),
+      help: "name a checkpoint that holds mtp.* tensors, or leave num_speculative_tokens out",
+    },
+    2,
+  );
 
 /** MaxText answers with one token from the prompt and one for each place between the two lengths. */
 function answerLength(config: Config): number {
@@ -125,7 +174,7 @@ type Row = {
 
 /** Answers prompts side by side, and tells of one after another. */
 async function answer(
-  generator: Generator,
+  model: Model,
   prompts: readonly Prompt[],
   tokenizer: Tokenizer,
   settings: GenerateOptions,
@@ -143,11 +192,10 @@ async function answer(
     };
   });
   const tell = teller(rows, isScored, on);
-  const tokens = generate(
-    generator,
+  const tokens = model.generate(
     rows.map(({ ids }) => ids),
     isScored
-      ? { ...settings, onPrompt: (row, logits) => score(at(rows, row), logits, generator.vocab) }
+      ? { ...settings, onPrompt: (row, logits) => score(at(rows, row), logits, model.vocab) }
       : settings,
   );
   let [start, count] = [0, 0];

@@ -1,9 +1,10 @@
 // Answers to prompts, token by token.
-import { fail, invariant } from "../../compiler/diag.ts";
+import { fail } from "../../compiler/diag.ts";
+import { range } from "../../compiler/ir/shape.ts";
 import { logSumExp } from "../eval/log-softmax.ts";
 import { random } from "../random.ts";
 import type { Generator } from "./generator.ts";
-import { greedy, openSampler, type Sampling } from "./sampling.ts";
+import { greedy, openSampler, type Sampler, type Sampling } from "./sampling.ts";
 
 export type GenerateOptions = {
   readonly sampling: Sampling;
@@ -28,13 +29,26 @@ export type Token = {
   readonly end?: "stop" | "length";
 };
 
-/** Continues prompts of at least one token side by side, as long as the caller asks. */
-export function* generate(
-  generator: Generator,
-  prompts: readonly (readonly number[])[],
-  options: GenerateOptions,
-): globalThis.Generator<Token, void> {
-  const { sampling, seed, most, stops, isAllowed, onPrompt } = options;
+/** A token chosen for a row. */
+export type Choice = Pick<Token, "id" | "logProb">;
+
+/** Rows that go on from their prompts, in whatever way tokens are chosen. */
+export type Continuation = {
+  /**
+   * The next tokens of each row: one or more, but at most as many as there is room for, and none without room. The
+   * first time the prompts are read, even if there is no room. A row that was left without room does not go on.
+   */
+  next(room: readonly number[]): readonly (readonly Choice[])[];
+  drop(): void;
+};
+
+/** What a sampler makes of the logits of one position. */
+export function choose(logits: Float32Array, sampler: Sampler): Choice {
+  const id = sampler(logits);
+  return { id, logProb: (logits[id] ?? Number.NaN) - logSumExp(logits) };
+}
+
+export function refuseEmpty(prompts: readonly (readonly number[])[]): void {
   if (prompts.some((prompt) => prompt.length === 0))
     fail(
       {
@@ -44,30 +58,67 @@ export function* generate(
       },
       2,
     );
+}
+
+/** The tokens of rows that go on, until each has come to its end or the caller asks for no more. */
+export function* follow(
+  rows: number,
+  going: Continuation,
+  { most, stops }: Pick<GenerateOptions, "most" | "stops">,
+): globalThis.Generator<Token, void> {
+  const left = range(rows).map(() => most);
+  try {
+    do {
+      for (const [row, choices] of going.next(left).entries())
+        for (const choice of choices) {
+          const room = (left[row] ?? 0) - 1;
+          const end = stops.has(choice.id) ? "stop" : room === 0 ? "length" : undefined;
+          left[row] = end ? 0 : room;
+          yield { row, ...choice, ...(end && { end }) };
+          if (end) break;
+        }
+    } while (left.some((room) => room > 0));
+  } finally {
+    going.drop();
+  }
+}
+
+/** Continues prompts of at least one token side by side, as long as the caller asks. */
+export function* generate(
+  generator: Generator,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions,
+): globalThis.Generator<Token, void> {
+  refuseEmpty(prompts);
+  yield* follow(prompts.length, tokenByToken(generator, prompts, options), options);
+}
+
+function tokenByToken(
+  generator: Generator,
+  prompts: readonly (readonly number[])[],
+  { sampling, seed, isAllowed, onPrompt }: GenerateOptions,
+): Continuation {
   const samplers = prompts.map((_, row) => openSampler(sampling, random(seed, row), isAllowed));
   let sequences = generator.start(prompts.length);
-  try {
-    const prefill = generator.feed(sequences, prompts, { isEach: onPrompt !== undefined });
-    sequences = prefill.sequences;
-    if (onPrompt) for (const [row, each] of prefill.logits.entries()) onPrompt(row, each);
-    let logits: readonly Float32Array[] = prefill.logits.map((each) => each.subarray(-generator.vocab));
-    for (let count = 1, active = [...prompts.keys()]; count <= most && active.length > 0; count++) {
-      const next: number[][] = prompts.map(() => []);
-      for (const row of active) {
-        const [own, sampler] = [logits[row], samplers[row]];
-        invariant(own && sampler, "an active row was fed");
-        const id = sampler(own);
-        const end = stops.has(id) ? "stop" : count === most ? "length" : undefined;
-        if (!end) next[row] = [id];
-        yield { row, id, logProb: (own[id] ?? Number.NaN) - logSumExp(own), ...(end && { end }) };
-      }
-      active = active.filter((row) => next[row]?.length);
-      if (active.length === 0) break;
-      ({ sequences, logits } = generator.feed(sequences, next));
-    }
-  } finally {
-    generator.drop(sequences);
-  }
+  let chosen: readonly (readonly Choice[])[] | undefined;
+  const feed = (room: readonly number[]): readonly Float32Array[] => {
+    const given = chosen?.map((own, row) => (room[row] === 0 ? [] : own.map(({ id }) => id))) ?? prompts;
+    const fed = generator.feed(sequences, given, { isEach: !chosen && onPrompt !== undefined });
+    sequences = fed.sequences;
+    if (!chosen && onPrompt) for (const [row, each] of fed.logits.entries()) onPrompt(row, each);
+    return fed.logits.map((each) => each.subarray(-generator.vocab));
+  };
+  return {
+    next(room) {
+      const logits = feed(room);
+      chosen = samplers.map((sampler, row) => {
+        const own = logits[row];
+        return own && room[row] !== 0 ? [choose(own, sampler)] : [];
+      });
+      return chosen;
+    },
+    drop: () => generator.drop(sequences),
+  };
 }
 
 /** Continues a prompt with the likeliest tokens, as many as asked for. */

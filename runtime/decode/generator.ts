@@ -230,7 +230,8 @@ function rowsOf({ data, width }: Values, { steps, counts }: Chunk, isEach: boole
   });
 }
 
-function joined(parts: readonly Float32Array[]): Float32Array {
+/** Arrays as one, one after the other. */
+export function joined(parts: readonly Float32Array[]): Float32Array {
   const [only] = parts;
   if (only && parts.length === 1) return only;
   const all = new Float32Array(parts.reduce((n, part) => n + part.length, 0));

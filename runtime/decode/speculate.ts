@@ -6,8 +6,19 @@ import { range } from "../../compiler/ir/shape.ts";
 import { decodeDraft, decodeModel } from "../../compiler/model.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
 import type { Engine } from "../engines/engine.ts";
+import { random } from "../random.ts";
 import { openResident } from "../resident.ts";
-import { type Generator, type GeneratorOptions, generatorOver } from "./generator.ts";
+import {
+  type Choice,
+  type Continuation,
+  choose,
+  follow,
+  type GenerateOptions,
+  refuseEmpty,
+  type Token,
+} from "./generate.ts";
+import { type Generator, type GeneratorOptions, generatorOver, joined } from "./generator.ts";
+import { greedy, openSampler } from "./sampling.ts";
 
 /** A model and the head that drafts for it, over the same weights. Both give their last hidden states as a tap. */
 export type DraftingPair = {
@@ -34,26 +45,27 @@ export function openDraftingPair(
   return { model: over(decodeModel), draft: over(head), release: resident.release };
 }
 
-/** How drafts fared, by their place: how often there was one, and how often it and all before it were the model's choice. */
-export type Acceptance = { readonly drafted: readonly number[]; readonly accepted: readonly number[] };
+/**
+ * How drafts fared, by their place: how often there was one, and how often it and all before it were the model's
+ * choice. It is counted on by all that share it.
+ */
+export type Acceptance = { readonly drafted: number[]; readonly accepted: number[] };
 
-export type Speculation = {
-  /**
-   * The next tokens of each row: one or more, but at most as many as there is room for, and none without room. A row
-   * that was left without room does not go on.
-   */
-  next(room: readonly number[]): readonly (readonly number[])[];
-  readonly acceptance: Acceptance;
-  /** Lets go of the sequences. */
-  drop(): void;
-};
-
-export type SpeculateOptions = {
+export type SpeculateOptions = Omit<GenerateOptions, "sampling" | "seed"> & {
   /** The most tokens drafted at a time. */
   readonly drafts: number;
-  /** The model's choice, given the logits of one position. */
-  choose(logits: Float32Array): number;
+  readonly acceptance: Acceptance;
 };
+
+/** Continues prompts of at least one token side by side with the likeliest tokens, as long as the caller asks. */
+export function* speculate(
+  pair: DraftingPair,
+  prompts: readonly (readonly number[])[],
+  options: SpeculateOptions,
+): globalThis.Generator<Token, void> {
+  refuseEmpty(prompts);
+  yield* follow(prompts.length, draftByDraft(pair, prompts, options), options);
+}
 
 /**
  * The most tokens that are read again in front of drafts. The states of linear attention cannot go back: after a wrong
@@ -70,14 +82,13 @@ type Row = {
   fresh: Float32Array[];
 };
 
-/** Greedy continuations of prompts, each of one token or more. */
-export function speculate(
+function draftByDraft(
   { model, draft }: DraftingPair,
   prompts: readonly (readonly number[])[],
-  { drafts: most, choose }: SpeculateOptions,
-): Speculation {
+  { drafts: most, acceptance: { drafted: tried, accepted }, isAllowed, onPrompt }: SpeculateOptions,
+): Continuation {
+  const sampler = openSampler(greedy, random(0), isAllowed);
   const rows: readonly Row[] = prompts.map((prompt) => ({ tokens: [...prompt], fresh: [] }));
-  const acceptance = { drafted: range(most).map(() => 0), accepted: range(most).map(() => 0) };
   let base = model.start(rows.length);
   let draftBase = draft.start(rows.length);
 
@@ -107,9 +118,9 @@ export function speculate(
   }
 
   /** The prompts, in the runs that a generator makes of them, so that what comes of them is the same. */
-  function readPrompts(): number[][] {
+  function readPrompts(room: readonly number[]): Choice[][] {
     const longest = Math.max(...prompts.map((prompt) => prompt.length));
-    const last: (Float32Array | undefined)[] = [];
+    const read: Float32Array[][] = prompts.map(() => []);
     for (let from = 0; from < longest; from += model.chunk) {
       const part = prompts.map((prompt) => prompt.slice(from, from + model.chunk));
       const fed = model.feed(base, part, { isEach: true });
@@ -118,15 +129,16 @@ export function speculate(
         const [row, logits, hidden] = [rows[i], fed.logits[i], fed.taps[0]?.[i]];
         if (!row || !logits || !hidden || tokens.length === 0) return;
         row.fresh.push(...split(hidden, tokens.length));
-        last[i] = logits.slice(-model.vocab);
+        read[i] = onPrompt ? [...(read[i] ?? []), logits] : [logits.slice(-model.vocab)];
       });
       catchUp();
     }
     return rows.map(({ tokens }, i) => {
-      const logits = last[i];
-      invariant(logits, "a prompt has a token");
-      const first = choose(logits);
-      tokens.push(first);
+      const logits = joined(read[i] ?? []);
+      onPrompt?.(i, logits);
+      if (room[i] === 0) return [];
+      const first = choose(logits.subarray(-model.vocab), sampler);
+      tokens.push(first.id);
       return [first];
     });
   }
@@ -141,7 +153,7 @@ export function speculate(
       const isOn = (row: number): boolean => (counts[row] ?? 0) > i;
       drafted.forEach((own, row) => {
         const table = logits[row];
-        if (isOn(row) && table) own.push(choose(table));
+        if (isOn(row) && table) own.push(sampler(table));
       });
       const goesOn = (row: number): boolean => (counts[row] ?? 0) > i + 1;
       if (!rows.some((_, row) => goesOn(row))) break;
@@ -155,7 +167,7 @@ export function speculate(
   }
 
   /** Reads what each row has pending, and its drafts; the tokens that the model chooses. */
-  function verify(drafted: readonly (readonly number[])[], isOn: readonly boolean[]): number[][] {
+  function verify(drafted: readonly (readonly number[])[], isOn: readonly boolean[]): Choice[][] {
     const behind = rows.map((row, i) => (isOn[i] ? pendingOf(row, i).slice(0, -1) : []));
     if (behind.some((tokens) => tokens.length > MOST_AGAIN))
       base = model.feed(base, behind, { isStepwise: true }).sequences;
@@ -163,21 +175,21 @@ export function speculate(
     const isKept = drafted.some((own) => own.length > 0);
     const given = pending.map((tokens, row) => [...tokens, ...(drafted[row] ?? [])]);
     const fed = model.feed(base, given, { isEach: true, isStepwise: true, isKept });
-    const chosen = rows.map((row, i): number[] => {
+    const chosen = rows.map((row, i): Choice[] => {
       const [own, logits, hidden] = [drafted[i] ?? [], fed.logits[i], fed.taps[0]?.[i]];
       const [count, known] = [given[i]?.length ?? 0, pending[i]?.length ?? 0];
       if (!logits || !hidden || count === 0) return [];
-      const choices: number[] = [];
+      const choices: Choice[] = [];
       for (const table of split(logits, count).slice(known - 1)) {
-        const choice = choose(table);
+        const choice = choose(table, sampler);
         choices.push(choice);
-        if (choice !== own[choices.length - 1]) break;
+        if (choice.id !== own[choices.length - 1]) break;
       }
       row.fresh.push(...split(hidden, count).slice(known - 1, known - 1 + choices.length));
-      row.tokens.push(...choices);
+      row.tokens.push(...choices.map(({ id }) => id));
       own.forEach((_, place) => {
-        acceptance.drafted[place] = (acceptance.drafted[place] ?? 0) + 1;
-        if (place < choices.length - 1) acceptance.accepted[place] = (acceptance.accepted[place] ?? 0) + 1;
+        tried[place] = (tried[place] ?? 0) + 1;
+        accepted[place] = (accepted[place] ?? 0) + (place < choices.length - 1 ? 1 : 0);
       });
       return choices;
     });
@@ -189,24 +201,16 @@ export function speculate(
 
   return {
     next(room) {
-      if (base.lengths.every((length) => length === 0)) return readPrompts();
+      if (base.lengths.every((length) => length === 0)) return readPrompts(room);
       const counts = room.map((left) => Math.max(0, Math.min(most, left - 1)));
       return verify(
         draftTokens(counts),
         room.map((left) => left > 0),
       );
     },
-    acceptance,
     drop() {
       model.drop(base);
       draft.drop(draftBase);
     },
   };
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const width = parts[0]?.length ?? 0;
-  const all = new Float32Array(parts.length * width);
-  for (const [i, part] of parts.entries()) all.set(part, i * width);
-  return all;
 }

@@ -7,8 +7,15 @@ import { draftModel } from "../../compiler/model.ts";
 import { fuseKernels } from "../../passes/fuse-kernels.ts";
 import { runPipeline } from "../../passes/pass.ts";
 import type { Weights } from "../../runtime/checkpoint/hugging-face.ts";
+import { generate, type Token } from "../../runtime/decode/generate.ts";
 import { type Generator, openGenerator } from "../../runtime/decode/generator.ts";
-import { type DraftingPair, openDraftingPair, speculate } from "../../runtime/decode/speculate.ts";
+import { greedy } from "../../runtime/decode/sampling.ts";
+import {
+  type Acceptance,
+  type DraftingPair,
+  openDraftingPair,
+  speculate,
+} from "../../runtime/decode/speculate.ts";
 import { type Engine, optimizing } from "../../runtime/engines/engine.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { openForward } from "../../runtime/forward.ts";
@@ -38,63 +45,43 @@ beforeAll(async () => {
   pair = openDraftingPair(config, engine, weights, { length: LENGTH, chunk: 8 });
 });
 
-const choose = (logits: Float32Array): number => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
+const best = (logits: Float32Array): number => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
 
-/** What is asked of a decoder: rows go on until they have `most` tokens or the first of `stops`. */
+/** What is asked of a decoder. */
 type Task = {
   readonly prompts: readonly number[][];
-  readonly most: readonly number[];
+  readonly most: number;
   readonly stops: readonly number[];
 };
 
-/** Runs a way of choosing next tokens to the end of every row. */
-function decode(
-  { prompts, most, stops }: Task,
-  next: (room: readonly number[]) => readonly (readonly number[])[],
-): number[][] {
-  const rows: number[][] = prompts.map(() => []);
-  const isDone = prompts.map(() => false);
-  while (isDone.includes(false)) {
-    const room = rows.map((own, row) => (isDone[row] ? 0 : most[row]! - own.length));
-    next(room).forEach((tokens, row) => {
-      expect(tokens.length).toBeLessThanOrEqual(Math.max(0, room[row]!));
-      for (const token of tokens) {
-        if (isDone[row]) break;
-        rows[row]!.push(token);
-        isDone[row] = stops.includes(token) || rows[row]!.length === most[row];
-      }
-    });
-  }
-  return rows;
-}
+const optionsOf = ({ most, stops }: Task) => ({ most, stops: new Set(stops) });
 
-function greedily(task: Task): number[][] {
-  let fed = plain.feed(plain.start(task.prompts.length), task.prompts);
-  const found = decode(task, (room) => {
-    const chosen = fed.logits.map((logits, row) => (room[row] === 0 ? [] : [choose(logits)]));
-    fed = plain.feed(fed.sequences, chosen);
-    return chosen;
-  });
-  plain.drop(fed.sequences);
-  return found;
-}
+/** Tokens with their log probabilities by row, in whatever order rows took turns. */
+const byRow = (tokens: Iterable<Token>, { prompts }: Task) => {
+  const all = [...tokens];
+  return prompts.map((_, i) => all.flatMap(({ row, ...token }) => (row === i ? [token] : [])));
+};
 
-function speculatively(task: Task, drafts: number) {
-  const speculation = speculate(pair, task.prompts, { drafts, choose });
-  const tokens = decode(task, speculation.next);
-  speculation.drop();
-  return { tokens, acceptance: speculation.acceptance };
+const greedily = (task: Task) =>
+  byRow(generate(plain, task.prompts, { sampling: greedy, seed: 0, ...optionsOf(task) }), task);
+
+function speculatively(task: Task, drafts: number, from = pair) {
+  const acceptance: Acceptance = { drafted: [], accepted: [] };
+  const tokens = byRow(speculate(from, task.prompts, { ...optionsOf(task), drafts, acceptance }), task);
+  return { tokens, acceptance };
 }
 
 test("fifty random prompts, for 1, 2 and 3 drafts: the tokens of greedy decoding, to a stop or the limit", () => {
-  const tasks = Array.from({ length: 5 }, (_, group) => {
-    const prompts = Array.from({ length: 10 }, (_, i) =>
+  const tasks = Array.from({ length: 5 }, (_, group) => ({
+    prompts: Array.from({ length: 10 }, (_, i) =>
       tokensFrom(10 * group + i, 1 + ((i * 3) % 11), plain.vocab),
-    );
-    return { prompts, most: prompts.map((_, i) => 1 + ((group + i * 11) % 13)), stops: [7, 30] };
-  });
+    ),
+    most: 4 + 3 * group,
+    stops: [7, 30],
+  }));
   const wanted = tasks.map(greedily);
-  expect(wanted.some((rows, group) => rows.some((row, i) => row.length < tasks[group]!.most[i]!))).toBe(true);
+  const ends = new Set(wanted.flat().map((row) => row.at(-1)!.end));
+  expect([...ends].sort()).toEqual(["length", "stop"]);
   for (const drafts of [1, 2, 3]) {
     const found = tasks.map((task) => speculatively(task, drafts));
     expect(found.map(({ tokens }) => tokens)).toEqual(wanted);
@@ -112,21 +99,14 @@ test("fifty random prompts, for 1, 2 and 3 drafts: the tokens of greedy decoding
 });
 
 test("any prompts, limits, stops and number of drafts", () => {
-  const row = fc.record({
-    seed: fc.nat(1e6),
-    length: fc.integer({ min: 1, max: 20 }),
-    most: fc.integer({ min: 1, max: 25 }),
-  });
-  const count = fc.constantFrom(1, 3);
-  const rows = count.chain((n) => fc.array(row, { minLength: n, maxLength: n }));
+  const row = fc.record({ seed: fc.nat(1e6), length: fc.integer({ min: 1, max: 20 }) });
+  const rows = fc.constantFrom(1, 3).chain((n) => fc.array(row, { minLength: n, maxLength: n }));
   const stops = fc.uniqueArray(fc.nat(36), { maxLength: 3 });
+  const [most, drafts] = [fc.integer({ min: 0, max: 25 }), fc.integer({ min: 1, max: 5 })];
   fc.assert(
-    fc.property(rows, stops, fc.integer({ min: 1, max: 5 }), (chosen, stops, drafts) => {
-      const task = {
-        prompts: chosen.map(({ seed, length }) => tokensFrom(seed, length, plain.vocab)),
-        most: chosen.map(({ most }) => most),
-        stops,
-      };
+    fc.property(rows, most, stops, drafts, (chosen, most, stops, drafts) => {
+      const prompts = chosen.map(({ seed, length }) => tokensFrom(seed, length, plain.vocab));
+      const task = { prompts, most, stops };
       expect(speculatively(task, drafts).tokens).toEqual(greedily(task));
     }),
     { numRuns: 4 },
@@ -136,24 +116,25 @@ test("any prompts, limits, stops and number of drafts", () => {
 test("each draft is the head's choice, given the hidden states of all tokens and then its own", () => {
   const config = configOf(GOLDEN);
   const prompt = tokensFrom(9, 6, plain.vocab);
-  const seen: Float32Array[] = [];
-  const speculation = speculate(pair, [prompt], {
-    drafts: 3,
-    choose(logits) {
-      seen.push(logits);
-      return choose(logits);
+  const drafts: Float32Array[] = [];
+  const draft = {
+    ...pair.draft,
+    feed(...args: Parameters<typeof pair.draft.feed>) {
+      const fed = pair.draft.feed(...args);
+      drafts.push(fed.logits[0]!);
+      return fed;
     },
-  });
-  const [[first]] = speculation.next([9]) as [[number]];
-  speculation.next([8]);
-  speculation.drop();
-  const drafts = seen.slice(1, 4);
+  };
+  const { tokens: found } = speculatively({ prompts: [prompt], most: 5, stops: [] }, 3, { ...pair, draft });
+  // The first feed is the prompt's, whose next token the model has yet to choose.
+  const first = found[0]![0]!.id;
+  expect(drafts.length).toBeGreaterThanOrEqual(4);
 
   const forward = openForward(config, engine, weights, ["normed"]);
   const tokens = [...prompt.slice(1), first];
   let [hidden] = forward.run(prompt).taps as [Float32Array];
   const width = hidden.length / prompt.length;
-  for (const [place, logits] of drafts.entries()) {
+  for (const [place, logits] of drafts.slice(1, 4).entries()) {
     const seq = tokens.length;
     const { module, params } = draftModel(config, { sizes: { batch: 1, seq }, taps: ["normed"] })!;
     const inputs = [Int32Array.from(tokens), Int32Array.from(tokens.keys()), hidden];
@@ -166,7 +147,7 @@ test("each draft is the head's choice, given the hidden states of all tokens and
       .map((buffer) => engine.download(buffer) as Float32Array);
     const error = relativeError(logits, results[0]!.slice(-plain.vocab));
     expect([place, error < 1e-5]).toEqual([place, true]);
-    tokens.push(choose(logits));
+    tokens.push(best(logits));
     hidden = Float32Array.from([...hidden, ...results[1]!.slice(-width)]);
   }
   forward.release();
@@ -174,6 +155,6 @@ test("each draft is the head's choice, given the hidden states of all tokens and
 
 test("a sequence that fills the room there is", () => {
   const prompts = [tokensFrom(5, LENGTH - 9, plain.vocab)];
-  const task = { prompts, most: [9], stops: [] };
+  const task = { prompts, most: 10, stops: [] };
   expect(speculatively(task, 3).tokens).toEqual(greedily(task));
 });

@@ -42,6 +42,11 @@ export const decoding = {
   system_prompt: key(text, "", "What a chat begins with."),
   sample_prompt: key(text, "", "A text to continue greedily when `q3c run` is done. (q3c only)"),
   sample_tokens: key(natural, 64, "How many tokens continue sample_prompt. (q3c only)"),
+  num_speculative_tokens: key(
+    natural,
+    0,
+    "Tokens that a multi-token prediction head drafts at a time when decoding greedily, vLLM's name. (q3c only)",
+  ),
 } as const;
 
 export const serving = {
