@@ -58,6 +58,24 @@ const cases: readonly ErrorCase[] = [
     ],
   },
   {
+    claim: "drafts for another way of choosing than the likeliest",
+    args: [...tiny, "num_speculative_tokens=2", "decode_sampling_strategy=weighted"],
+    says: [
+      "command line:1:24: misfit: `num_speculative_tokens` is for greedy decoding, and `decode_sampling_strategy=weighted`",
+      "  num_speculative_tokens=2",
+      "                         ^",
+    ],
+  },
+  {
+    claim: "drafts where experts drop tokens",
+    args: [...tiny, "num_speculative_tokens=2", "sparse_matmul=false", "capacity_factor=2"],
+    says: [
+      "command line:1:24: misfit: drafts are read together, and experts that drop tokens would give them other logits than one by one: set capacity_factor=-1",
+      "  num_speculative_tokens=2",
+      "                         ^",
+    ],
+  },
+  {
     claim: "a kernel's second version without its first",
     args: [...tiny, "use_gmm_v2=true"],
     says: [
