@@ -87,11 +87,10 @@ test("fifty random prompts, for 1, 2 and 3 drafts: the tokens of greedy decoding
     expect(found.map(({ tokens }) => tokens)).toEqual(wanted);
     // At every place there were right drafts and wrong ones.
     for (let place = 0; place < drafts; place++) {
-      const counts = found.map(
-        ({ acceptance }) => [acceptance.drafted[place]!, acceptance.accepted[place]!] as const,
-      );
-      const drafted = counts.reduce((n, [count]) => n + count, 0);
-      const accepted = counts.reduce((n, [, count]) => n + count, 0);
+      // The shortest answers have no room for three.
+      const total = (kind: keyof Acceptance): number =>
+        found.reduce((n, { acceptance }) => n + (acceptance[kind][place] ?? 0), 0);
+      const [drafted, accepted] = [total("drafted"), total("accepted")];
       expect(accepted).toBeGreaterThan(0);
       expect(accepted).toBeLessThan(drafted);
     }
