@@ -3,7 +3,7 @@ import type { Config } from "../../compiler/config/load.ts";
 import { selectedExperts } from "../../compiler/config/moe.ts";
 import { requireLocal } from "../../compiler/config/remote.ts";
 import { fail } from "../../compiler/diag.ts";
-import { decodeDraft, decodeModel } from "../../compiler/model.ts";
+import { decodeDraft, decodeModel, forwardModel } from "../../compiler/model.ts";
 import { at } from "../../compiler/ops/op.ts";
 import { tokenizerOf } from "../data/open.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
@@ -79,10 +79,12 @@ export async function decode(config: Config, engine: Engine, options: DecodeOpti
     isAllowed: allowedIn(values.vocab_size, tokenizer),
   };
   const rows = Math.min(encoded.length, Math.max(1, values.micro_batch_size_to_train_on));
+  const head = values.num_speculative_tokens > 0 ? openHead(config) : undefined;
+  requireRoom(config, engine, rows, head);
   const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : values.max_prefill_predict_length;
   const experts = selectedExperts(values, chunk) ?? null;
   on({ kind: "start", engine: engine.name, weights: weightsOrigin(config), experts });
-  const model = openModel(config, engine, rows, chunk);
+  const model = openModel(config, engine, head, chunk);
   for (let from = 0; from < encoded.length; from += rows)
     await answer(
       model,
@@ -105,25 +107,24 @@ type Model = {
   release(): void;
 };
 
-/** The configuration's model, with its head where it drafts tokens, for so many prompts at a time. */
-function openModel(config: Config, engine: Engine, rows: number, chunk: number): Model {
-  const { num_speculative_tokens: drafts } = config.values;
-  const head = drafts > 0 ? openHead(config) : undefined;
+/** Refuses a model that does not fit with its states for so many prompts, and with its head if that drafts. */
+function requireRoom(config: Config, engine: Engine, rows: number, head: DraftHead | undefined): void {
   const shape = { batch: rows, seq: 1 };
   const { params, states } = decodeModel(config, shape);
-  const held = [
-    ...[...params, ...states].map(({ value }) => value),
-    ...(head?.params ?? []).map(({ value }) => value),
-    ...(head ? (decodeDraft(config, shape)?.states ?? []) : []).map(({ value }) => value),
-  ];
-  const bytes = held.reduce((n, { type }) => n + engine.bytesOf(type), 0);
+  const own = head ? [...head.params, ...(decodeDraft(config, shape)?.states ?? [])] : [];
+  const bytes = [...params, ...states, ...own].reduce((n, { value }) => n + engine.bytesOf(value.type), 0);
   requireFit(engine, bytes, "the weights and what is kept of the tokens");
-  const weights = startingWeights(config, params);
+}
+
+/** The configuration's model, with the head that drafts tokens if there is one. */
+function openModel(config: Config, engine: Engine, head: DraftHead | undefined, chunk: number): Model {
+  const weights = startingWeights(config, forwardModel(config).params);
   if (!head) {
     const generator = openGenerator(config, engine, weights, { chunk });
     return { ...generator, generate: (prompts, settings) => generate(generator, prompts, settings) };
   }
   const pair = openDraftingPair(config, engine, new Map([...weights, ...head.weights]), { chunk });
+  const drafts = config.values.num_speculative_tokens;
   const acceptance = { drafted: [], accepted: [] };
   return {
     vocab: pair.model.vocab,
