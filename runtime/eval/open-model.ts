@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail } from "../../compiler/diag.ts";
 import { printModule } from "../../compiler/ir/print.ts";
-import { forwardModel, moduleStats } from "../../compiler/model.ts";
+import { decodeModel, forwardModel } from "../../compiler/model.ts";
 import { tokenizerOf } from "../data/open.ts";
 import { type Generator, openGenerator } from "../decode/generator.ts";
 import { allowedIn, beginningOf, stopsOf } from "../decode/prompts.ts";
@@ -22,6 +22,8 @@ export type OpenModel = {
   readonly vocab: number;
   /** Most tokens of a text. */
   readonly maxTokens: number;
+  /** How many texts at once leave the engine room to work. */
+  readonly mostTexts: number;
   /** Begins a text. */
   begin(): Reading;
   readonly tokenizer: Tokenizer;
@@ -48,16 +50,23 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
       help: "set tokenizer_path to the model's own tokenizer",
     });
   }
-  const { module, params } = forwardModel(config);
-  requireFit(engine, moduleStats(module).parameters * 4, "the weights");
+  const { params, states } = decodeModel(config, { batch: 1, seq: 1 });
+  const bytesOf = (values: typeof params | typeof states): number =>
+    values.reduce((sum, { value }) => sum + engine.bytesOf(value.type), 0);
+  const [weights, text] = [bytesOf(params), bytesOf(states)];
+  requireFit(engine, weights + text, "the weights and what is kept of a text");
   const generator = openGenerator(config, engine, startingWeights(config, params));
-  const program = createHash("sha256").update(printModule(module)).digest("hex").slice(0, 16);
+  const program = createHash("sha256")
+    .update(printModule(forwardModel(config).module))
+    .digest("hex");
   const begin = beginningOf(config, tokenizer);
   const template = { text: values.chat_template, path: values.chat_template_path, cwd };
   return {
     generator,
     vocab: generator.vocab,
     maxTokens: generator.length,
+    // Half of what the weights leave is for what a run computes.
+    mostTexts: Math.max(1, Math.floor((engine.capacity - weights) / 2 / text)),
     begin: () => beginReading(generator),
     tokenizer,
     stops: stopsOf(config, tokenizer),
@@ -66,7 +75,7 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
     chat: (messages) => openChatTemplate(tokenizer, template).render(messages),
     facts: {
       weights: weightsOrigin(config),
-      program,
+      program: program.slice(0, 16),
       tokenizer: [values.tokenizer_type, values.tokenizer_path ?? ""].join(" ").trim(),
     },
   };

@@ -8,7 +8,7 @@ import { chatCompletions } from "./chat.ts";
 import { completions } from "./completions.ts";
 import { type Endpoint, httpServer } from "./http.ts";
 import type { ServedModel } from "./model.ts";
-import { openQueue, type QueueLimits } from "./queue.ts";
+import { openQueue } from "./queue.ts";
 import { detokenize, tokenize, tokenizerInfo } from "./tokenize.ts";
 
 export type ServeOptions = {
@@ -17,7 +17,6 @@ export type ServeOptions = {
   /** 0 takes any free one. */
   readonly port: number;
   readonly onError: (error: unknown) => void;
-  readonly limits?: QueueLimits;
 };
 
 /** A server that listens. */
@@ -29,7 +28,8 @@ export type Serving = {
 
 // Milliseconds between looks for connections to close.
 const SWEEP = 50;
-const LIMITS: QueueLimits = { running: 4, waiting: 1000 };
+const MOST_RUNNING = 4;
+const MOST_WAITING = 1000;
 
 /** What is served, in the order that errors list it. */
 function endpointsOf(model: ServedModel): readonly Endpoint[] {
@@ -57,8 +57,9 @@ function endpointsOf(model: ServedModel): readonly Endpoint[] {
 }
 
 /** Starts to listen. */
-export async function serve({ model, host, port, onError, limits = LIMITS }: ServeOptions): Promise<Serving> {
-  const queue = openQueue(limits);
+export async function serve({ model, host, port, onError }: ServeOptions): Promise<Serving> {
+  const running = Math.min(MOST_RUNNING, model.mostTexts);
+  const queue = openQueue({ running, waiting: MOST_WAITING });
   const server = httpServer({ endpoints: endpointsOf(model), queue, onError });
   await listen(server, host, port);
   const { address, family, port: bound } = server.address() as AddressInfo;

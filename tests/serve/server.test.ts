@@ -90,6 +90,19 @@ test("requests take turns: a long one holds up no short one", async () => {
   expect(readings.slice(first, last).filter((reading) => reading === 0).length).toBeLessThanOrEqual(6);
 });
 
+test.each([1, 2, 9])(
+  "as many requests take turns as there is room for texts, and four at most: %d",
+  async (mostTexts) => {
+    const { model, trace } = alphabet();
+    const { url } = await started({ ...model, mostTexts });
+    const asked = Array.from({ length: 8 }, () =>
+      post(url, "/v1/completions", { prompt: "a", max_tokens: 20, ...greedy }),
+    );
+    expect((await Promise.all(asked)).map(({ status }) => status)).toEqual(new Array(8).fill(200));
+    expect(trace.mostOpen).toBeLessThanOrEqual(Math.min(4, mostTexts));
+  },
+);
+
 test("the work for a client that is gone stops, and its state goes", async () => {
   const { model, trace } = alphabet(100_000);
   const { url } = await started(model);

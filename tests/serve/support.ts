@@ -14,15 +14,19 @@ const END = "{".charCodeAt(0);
 type Json = any;
 
 /** What was done with readings, in order. */
-export type Trace = { readonly reads: { readonly reading: number; readonly count: number }[]; open: number };
+export type Trace = {
+  readonly reads: { readonly reading: number; readonly count: number }[];
+  open: number;
+  mostOpen: number;
+};
 
 /** After each letter the next one is likeliest, after `z` the end; a token's logit falls with its distance to that. */
 export function alphabet(maxTokens = 64): { readonly model: ServedModel; readonly trace: Trace } {
-  const trace: Trace = { reads: [], open: 0 };
+  const trace: Trace = { reads: [], open: 0, mostOpen: 0 };
   let begun = 0;
   const begin = (): Reading => {
     const number = begun++;
-    trace.open++;
+    trace.mostOpen = Math.max(trace.mostOpen, ++trace.open);
     const read = (tokens: readonly number[], isEach: boolean): Float32Array => {
       trace.reads.push({ reading: number, count: tokens.length });
       const rows = isEach ? tokens : tokens.slice(-1);
@@ -45,6 +49,7 @@ export function alphabet(maxTokens = 64): { readonly model: ServedModel; readonl
     encode: tokenizer.encode,
     vocab: VOCAB,
     maxTokens,
+    mostTexts: 9,
     name: "alphabet",
     facts,
   };
@@ -64,10 +69,9 @@ export async function started(
     onError = (error: unknown): void => {
       throw error;
     },
-    limits = { running: 4, waiting: 1000 },
   } = {},
 ): Promise<Serving> {
-  const serving = await serve({ model, host: "127.0.0.1", port: 0, onError, limits });
+  const serving = await serve({ model, host: "127.0.0.1", port: 0, onError });
   servers.push(serving);
   return serving;
 }
