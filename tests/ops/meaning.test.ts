@@ -152,6 +152,27 @@ test("update_rows writes the rows that count where they belong, and nothing else
   );
 });
 
+test("a row of a product is the same to the bit, however many rows are beside it", () => {
+  fc.assert(
+    fc.property(size(20), size(12), size(40), fc.boolean(), seeds, (m, k, n, isTied, seed) => {
+      const b = isTied ? `n=${n}, k=${k}` : `k=${k}, n=${n}`;
+      const build = (rows: number) =>
+        moduleOf(
+          `param %a: f32[m=${rows}, k=${k}], param %b: f32[${b}]`,
+          `%y = dot_general(%a, %b) {lhs_contracting=[1], rhs_contracting=[${isTied ? 1 : 0}], lhs_batch=[], rhs_batch=[]} : f32[m=${rows}, n=${n}]`,
+          "%y",
+        );
+      const [a, weights] = dataOf(build(m), seed) as [HostArray, HostArray];
+      const [whole] = runModule(engine, build(m), [a, weights]);
+      for (const row of range(m)) {
+        const own = [a.slice(row * k, (row + 1) * k), weights];
+        expect(runModule(engine, build(1), own)[0]).toEqual(whole!.slice(row * n, (row + 1) * n));
+      }
+    }),
+    { numRuns: 40 },
+  );
+});
+
 test("rotary_embedding turns pairs of halves by position, and leaves the rest", () => {
   fc.assert(
     fc.property(

@@ -73,7 +73,10 @@ function onHeap(
 ): tf.Tensor {
   const { backend, panel } = kernel;
   const info = backend.makeOutput(shapeOf(type), "float32");
-  const rows = Math.max(0, ...all.map(({ m, n }) => (n % WIDTH === 0 ? 0 : m)));
+  const rows = Math.max(
+    0,
+    ...all.map((product) => (isTurned(product) ? product.n : product.n % WIDTH === 0 ? 0 : product.m)),
+  );
   const depth = Math.max(0, ...all.map(({ k }) => k));
   const packedAt = kernel.allocate((depth + rows) * WIDTH * FLOAT);
   const edgeAt = packedAt + depth * WIDTH * FLOAT;
@@ -82,7 +85,24 @@ function onHeap(
   if (!x || !y || !z) throw new Error("internal: a product without operands");
   const packed = new Float32Array(z.buffer, packedAt, depth * WIDTH);
   const edge = new Float32Array(z.buffer, edgeAt, rows * WIDTH);
-  for (const { m, k, n, a: left, b: right, c } of all)
+  for (const product of all) {
+    const { m, k, n, a: left, b: right, c } = product;
+    if (isTurned(product)) {
+      pack(x, left.offset, left.column, left.row, k, m, packed);
+      panel(
+        y.byteOffset + right.offset * FLOAT,
+        right.column * FLOAT,
+        right.row * FLOAT,
+        packedAt,
+        WIDTH * FLOAT,
+        edgeAt,
+        WIDTH * FLOAT,
+        n,
+        k,
+      );
+      unpack(edge, n, m, z, c.offset, 1, c.row);
+      continue;
+    }
     for (let j = 0; j < n; j += WIDTH) {
       const width = Math.min(WIDTH, n - j);
       const from = right.offset + j * right.column;
@@ -99,10 +119,17 @@ function onHeap(
         m,
         k,
       );
-      if (width < WIDTH) unpack(edge, m, width, z, c.offset + j, c.row);
+      if (width < WIDTH) unpack(edge, m, width, z, c.offset + j, c.row, 1);
     }
+  }
   return tf.engine().makeTensorFromTensorInfo(info);
 }
+
+/**
+ * Whether bᵀ·aᵀ is less work: the columns of b do not lie side by side, and a has so few rows that they are one panel.
+ * A large b, such as an embedding that is also the head, is then read where it lies.
+ */
+const isTurned = ({ m, n, b }: Product): boolean => b.column !== 1 && m <= WIDTH && m < n;
 
 /** Up to eight columns side by side; what the last panel lacks is zero. */
 function pack(
@@ -131,7 +158,8 @@ function unpack(
   z: Float32Array,
   offset: number,
   row: number,
+  column: number,
 ): void {
   for (let i = 0; i < m; i++)
-    for (let j = 0; j < width; j++) z[offset + i * row + j] = edge[i * WIDTH + j] as number;
+    for (let j = 0; j < width; j++) z[offset + i * row + j * column] = edge[i * WIDTH + j] as number;
 }
