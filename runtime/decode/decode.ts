@@ -12,7 +12,7 @@ import { type DraftHead, startingDraft, startingWeights, weightsOrigin } from ".
 import { type TextStream, textStream } from "../tokenizer/stream.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type GenerateOptions, generate, type Token } from "./generate.ts";
-import { openGenerator } from "./generator.ts";
+import { CHUNK, openGenerator } from "./generator.ts";
 import { allowedIn, type Prompt, promptReader, stopsOf } from "./prompts.ts";
 import { samplingOf } from "./sampling.ts";
 import { type Acceptance, openDraftingPair, speculate } from "./speculate.ts";
@@ -81,7 +81,7 @@ export async function decode(config: Config, engine: Engine, options: DecodeOpti
   const rows = Math.min(encoded.length, Math.max(1, values.micro_batch_size_to_train_on));
   const head = values.num_speculative_tokens > 0 ? openHead(config) : undefined;
   requireRoom(config, engine, rows, head);
-  const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : values.max_prefill_predict_length;
+  const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : CHUNK;
   const experts = selectedExperts(values, chunk) ?? null;
   on({ kind: "start", engine: engine.name, weights: weightsOrigin(config), experts });
   const model = openModel(config, engine, head, chunk);

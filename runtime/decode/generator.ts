@@ -69,6 +69,9 @@ export type Generator = {
 type Cell = { buffer: Buffer };
 type Held = Sequences & { readonly cells: readonly Cell[]; readonly family: Set<Held> };
 
+/** How many tokens of a row one run takes unless told: enough for the engine's speed, few enough for their logits. */
+export const CHUNK = 256;
+
 /** A generator over weights in the layout of the model's own parameters. */
 export function openGenerator(
   config: Config,
@@ -86,7 +89,7 @@ export function generatorOver(
   engine: Engine,
   resident: Resident,
   elaborate: (config: Config, options: DecodeOptions) => Elaborated,
-  { length = config.values.max_target_length, chunk = 256, taps = [] }: GeneratorOptions,
+  { length = config.values.max_target_length, chunk = CHUNK, taps = [] }: GeneratorOptions,
 ): Omit<Generator, "release"> {
   const vocab = config.values.vocab_size;
   const programs = openPrograms(engine, resident, (batch, seq, isStepwise) =>
