@@ -78,11 +78,12 @@ async function* ownLogits(
   requireLocal(config, "load_parameters_path", "tokenizer_path");
   const { openPromptLogits } = await import("../runtime/eval/own-logits.ts");
   const { weightsOrigin } = await import("../runtime/starting-weights.ts");
-  const logitsOf = openPromptLogits(config, await startEngine(config), {
+  const engine = await startEngine(config);
+  const logitsOf = openPromptLogits(config, engine, {
     cwd: io.cwd,
     applyChatTemplate: given["apply-chat-template"],
   });
-  if (!given.json) io.out(`weights: ${weightsOrigin(config)}`);
+  if (!given.json) io.out(`computed by q3c on ${engine.name}, weights ${weightsOrigin(config)}`);
   for (const prompt of prompts) {
     yield logitsOf(prompt);
     await breathe();
@@ -131,7 +132,10 @@ async function* transformersLogits(
     trust_remote_code: given["trust-remote-code"],
     apply_chat_template: given["apply-chat-template"],
   };
-  yield* run(request, pythonOf(given.python, io));
+  const python = pythonOf(given.python, io);
+  yield* run(request, python);
+  if (!given.json)
+    io.out(`computed by transformers in ${python.command}, weights read from ${request.model}`);
 }
 
 const engines = { q3c: ownLogits, hf: transformersLogits } as const;

@@ -18,7 +18,7 @@ test.each(["json", "pickle"])("logits as %s are those that check-logits finds", 
   const written = await golden(path, `--output-format=${format}`, "--prompts=I love;So");
   expect(written).toMatchObject({
     code: 0,
-    out: `weights: initialised with seed 0\nFile is stored locally at ${path}.`,
+    out: `computed by q3c on tfjs-wasm, weights initialised with seed 0\nFile is stored locally at ${path}.`,
   });
   const { code, out } = await q3c([
     "check-logits",

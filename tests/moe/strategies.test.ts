@@ -210,6 +210,21 @@ test.each(goldens)("MaxText's masks and einsums: $sizes, $capacity_factor", (gol
     expect([name, distance(gradients[i]!, golden.gradients[name]!) < 1e-5]).toEqual([name, true]);
 });
 
+test.each(["dropless", "dropping", "dense"])(
+  "%s sums experts in float32 or as float32_weight_sum=false says",
+  (strategy) => {
+    const sums = (isFloat32: boolean): readonly string[] => {
+      const values = { moe_strategy: strategy, capacity_factor: 1, float32_weight_sum: isFloat32 };
+      const { nodes } = routedExperts(sizes, values, "bf16").module.body;
+      // The last node that contracts or sums gives the experts' sum.
+      const sum = nodes.findLast(({ op }) => ["dot_general", "reduce_sum"].includes(op.name));
+      return sum!.ins.map(({ type }) => type.dtype);
+    };
+    expect(new Set(sums(true))).toEqual(new Set(["f32"]));
+    expect(new Set(sums(false))).toEqual(new Set(["bf16"]));
+  },
+);
+
 test("with room for nobody the experts give zero", () => {
   const { y, counts, gradients } = computed(
     { ...sizes, seq: 1, batch: 3 },

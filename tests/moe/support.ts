@@ -2,6 +2,7 @@
 import type { Elaborated } from "../../compiler/arch/context.ts";
 import { elaborate } from "../../compiler/arch/elaborate.ts";
 import { parseArchitecture } from "../../compiler/arch/syntax.ts";
+import type { DType } from "../../compiler/dtype.ts";
 import { archText, tiny, type Values } from "../arch/fixture.ts";
 
 const text = `${archText.slice(0, archText.indexOf("model Qwen3Next("))}
@@ -22,7 +23,7 @@ export type Sizes = {
 };
 
 /** Tokens and positions, then embedding, gate, wi_0, wi_1, wo → the experts' sum, then tokens_per_expert. */
-export function routedExperts(sizes: Sizes, values: Values): Elaborated {
+export function routedExperts(sizes: Sizes, values: Values, activationDType: DType = "f32"): Elaborated {
   const all: Values = {
     ...tiny,
     micro_batch_size_to_train_on: sizes.batch,
@@ -37,7 +38,7 @@ export function routedExperts(sizes: Sizes, values: Values): Elaborated {
   return elaborate(parseArchitecture({ file: "experts.arch", text }), {
     find: (name) => (Object.hasOwn(all, name) ? all[name] : undefined),
     keys: Object.keys(all),
-    activationDType: "f32",
+    activationDType,
     weightDType: "f32",
     taps: ["tokens_per_expert"],
   });
