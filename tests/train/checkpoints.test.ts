@@ -25,6 +25,8 @@ const configOf = (out: string, ...overrides: string[]): Config =>
     ...["run_name=r", "steps=6", "base_num_decoder_layers=1", "inhomogeneous_layer_cycle_interval=1"],
     ...["dataset_type=text", `dataset_path=${text}`, "tokenizer_type=byte", "vocab_size=256"],
     ...["gradient_accumulation_steps=2", "enable_data_shuffling=true", "sample_prompt="],
+    // Every save waits for the disk.
+    "save_checkpoint_on_start=false",
     `base_output_directory=${out}`,
     ...overrides,
   );
@@ -91,17 +93,13 @@ test("a run that is over has nothing left to do", async () => {
 });
 
 test.each([
-  [[], ["0", "5"]],
-  [
-    ["checkpoint_period=2", "save_checkpoint_on_start=false"],
-    ["2", "4", "5"],
-  ],
+  [["save_checkpoint_on_start=true"], ["0", "5"]],
   [
     ["checkpoint_period=2", "save_checkpoint_on_completion=false"],
-    ["0", "2", "4"],
+    ["2", "4"],
   ],
   [
-    ["checkpoint_period=1", "max_num_checkpoints_to_keep=2", "async_checkpointing=false"],
+    ["checkpoint_period=2", "max_num_checkpoints_to_keep=2", "async_checkpointing=false"],
     ["4", "5"],
   ],
 ])("%j leaves the steps %j", async (overrides, steps) => {
@@ -120,13 +118,11 @@ test("without checkpointing nothing is saved and nothing is resumed", async () =
 
 test("the tree is MaxText's: parameters, optax's chain for AdamW, counts", async () => {
   const out = scratch();
-  const config = configOf(out, two, "steps=1", "checkpoint_storage_use_ocdbt=false");
-  await run(config);
+  await run(configOf(out, "steps=1", "checkpoint_storage_use_ocdbt=false"));
   const reader = openOrbax(join(out, "r", "checkpoints"));
-  const { params } = forwardModel(config);
   const layers = [...reader.tensors.keys()].filter((name) => name.startsWith("params.params."));
   expect(reader.customMetadata).toEqual({ scan_layers: true });
-  expect(layers.length).toBeLessThan(params.length);
+  expect(layers).toContain("params.params.decoder.layers.layer_0.input_layernorm.scale");
   expect(reader.format).toEqual({ isOcdbt: false, zarrVersion: 3 });
   const trees = ["opt_state.0.mu.params.", "opt_state.0.nu.params."].flatMap((root) =>
     layers.map((name) => name.replace("params.params.", root)),
@@ -182,7 +178,7 @@ test("a state of another model is refused with what is missing, what is left ove
 
 test("other data than the run had is refused", async () => {
   const out = scratch();
-  await run(configOf(out), 2);
+  await run(configOf(out, "steps=1"));
   const found = await rejection(run(configOf(out, "data_shuffle_seed=5")));
   expect(found.code).toBe("dataset-changed");
 });
@@ -196,7 +192,7 @@ test("what a save that was cut off left is removed and never taken for a checkpo
   const config = configOf(out, "checkpoint_period=2");
   expect(findLatest(root, config, forwardModel(config).params)?.state.step).toBe(3);
   await run(config);
-  expect(stepsIn(out)).toEqual(["0", "2", "4", "5"]);
+  expect(stepsIn(out)).toEqual(["2", "4", "5"]);
   expect(fs.readdirSync(join(out, "r", "hugging_face"))).toEqual(["6"]);
 });
 
