@@ -30,8 +30,8 @@ import {
 } from "./checkpoints.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
 import { type Routing, routingOf } from "./routing.ts";
-import type { OptimizerState } from "./state.ts";
-import { openTrainer, type StepReport } from "./trainer.ts";
+import type { TrainState } from "./state.ts";
+import { openTrainer, type StepReport, type Trainer } from "./trainer.ts";
 
 /** What a run tells while it works. */
 export type TrainEvent =
@@ -136,8 +136,8 @@ function claimModel({ model }: Output): ClaimedDirectory | undefined {
 /** Where a run begins. */
 type Start = {
   readonly step: number;
-  readonly weights: (params: readonly ParamDecl[]) => Weights;
-  readonly optimizer?: OptimizerState;
+  /** The state it goes on from, given once: it is large, and not kept while the run lasts. */
+  take(): TrainState | undefined;
   readonly data?: DatasetState | undefined;
   /** In words. */
   readonly origin: string;
@@ -168,20 +168,27 @@ function findStart(
   }
   // A state that comes from another run says nothing about this run's data.
   if (full !== "") return startFrom(readResumed(resolve(cwd, full), config, params), undefined);
+  return { step: 0, take: () => undefined, origin: weightsOrigin(config) };
+}
+
+function startFrom({ state, from }: Resumed, data: DatasetState | undefined): Start {
+  let waiting: TrainState | undefined = state;
   return {
-    step: 0,
-    weights: (params) => startingWeights(config, params),
-    origin: weightsOrigin(config),
+    step: state.step,
+    take() {
+      const taken = waiting;
+      waiting = undefined;
+      return taken;
+    },
+    data,
+    origin: `resumed at step ${state.step} from ${from}${data ? "" : ", with data from its beginning"}`,
   };
 }
 
-const startFrom = ({ state, from }: Resumed, data: DatasetState | undefined): Start => ({
-  step: state.step,
-  weights: () => state.params,
-  optimizer: state,
-  data,
-  origin: `resumed at step ${state.step} from ${from}${data ? "" : ", with data from its beginning"}`,
-});
+function beginTrainer(config: Config, engine: Engine, start: Start): Trainer {
+  const state = start.take();
+  return openTrainer(config, engine, (params) => state?.params ?? startingWeights(config, params), state);
+}
 
 const openSaver = ({ values }: Config, { checkpoints }: Output, on: TrainOptions["on"]): Saver => {
   const saved = (step: number): void =>
@@ -234,7 +241,7 @@ async function runSteps(
 ): Promise<{ weights: Weights; last: StepReport | undefined }> {
   const { values } = config;
   const tokens = tokensPerStep(config);
-  const trainer = openTrainer(config, engine, start.weights, start.optimizer);
+  const trainer = beginTrainer(config, engine, start);
   let last: StepReport | undefined;
   for (let step = start.step; step < values.steps; step++) {
     const started = performance.now();

@@ -57,6 +57,22 @@ function sumProgram(types: readonly TensorType[]): Module {
   };
 }
 
+/** A buffer per parameter: its numbers, or zeros where there are none for any. They are not kept here. */
+function uploadEach(
+  engine: Engine,
+  data: Weights | undefined,
+  params: readonly ParamDecl[],
+  typeOf: (index: number) => TensorType | undefined,
+): Buffer[] {
+  return params.map(({ path }, i) => {
+    const type = typeOf(i);
+    invariant(type, "the update takes every parameter and its moments");
+    const numbers = data ? data.get(path) : new Float32Array(elements(type));
+    invariant(numbers, `no numbers for ${path}`);
+    return engine.upload(type, numbers);
+  });
+}
+
 /**
  * Compiles a configuration's training programs and uploads its weights and what the optimiser kept: nothing, for a run
  * that begins.
@@ -82,20 +98,9 @@ export function openTrainer(
     (_, i) => i % (tokenType.dims[1]?.size ?? 1),
   );
 
-  const start = initial(params);
-  let weights = params.map(({ path, value: param }) => {
-    const data = start.get(path);
-    invariant(data, `no weights for ${path}`);
-    return engine.upload(param.type, data);
-  });
-  const uploadMoments = (kept: Weights | undefined, index: number): Buffer[] =>
-    params.map(({ path }, i) => {
-      const type = update.body.params[SCALARS + 4 * i + index]?.type;
-      const data = kept ? kept.get(path) : type && new Float32Array(elements(type));
-      invariant(type && data, "a moment for every parameter");
-      return engine.upload(type, data);
-    });
-  let [mu, nu] = [uploadMoments(optimizer?.mu, 2), uploadMoments(optimizer?.nu, 3)];
+  const upload = (data: Weights | undefined, index: number): Buffer[] =>
+    uploadEach(engine, data, params, (i) => update.body.params[SCALARS + 4 * i + index]?.type);
+  let [weights, mu, nu] = [upload(initial(params), 0), upload(optimizer?.mu, 2), upload(optimizer?.nu, 3)];
   let step = optimizer?.step ?? 0;
 
   const release = (buffers: readonly Buffer[]): void => {
