@@ -103,7 +103,7 @@ const databases = fc
   .map((record) => new Map(Object.entries(record)));
 const options = fc.record({
   maxInlineBytes: fc.nat(50),
-  dataFileBytes: fc.integer({ min: 1, max: 200 }),
+  dataFileBytes: fc.integer({ min: 100, max: 1000 }),
   maxNodeBytes: fc.constantFrom(1, 200, 1000, 1_000_000),
 });
 const inByteOrder = (values: Contents): readonly string[] =>
@@ -119,6 +119,8 @@ test("what is written is read, however it is laid out", () => {
       expect(found).toEqual(values);
       expect([...found.keys()]).toEqual(inByteOrder(values));
     }),
+    // Few, because each waits for the disk.
+    { numRuns: 30 },
   );
 });
 
@@ -139,7 +141,7 @@ test("databases that several wrote are read as one, values where they lie", () =
       mergeOcdbt(path, children);
       expect(contents(path)).toEqual(new Map([...values, ...shared]));
     }),
-    { numRuns: 40 },
+    { numRuns: 10 },
   );
 });
 
