@@ -13,6 +13,7 @@ import { openOrbax } from "../checkpoint/orbax/read.ts";
 import { createOrbax, type OrbaxOptions, type OrbaxTensor } from "../checkpoint/orbax/write.ts";
 import type { DatasetState } from "../data/dataset.ts";
 import { readText } from "../files.ts";
+import { isRecord, scanJson } from "../json.ts";
 import type { Answer } from "./save-worker.ts";
 import { bytesOfPart, readState, type StatePart, stateTree, type TrainState } from "./state.ts";
 
@@ -109,14 +110,18 @@ export function readResumed(path: string, config: Config, params: readonly Param
 
 function readData(file: string): DatasetState | undefined {
   if (!fs.existsSync(file)) return undefined;
-  try {
-    // What is in it is checked by the dataset that is to go on there.
-    return JSON.parse(readText(file)) as DatasetState;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return fail({ code: "dataset-state", message: `${file}: not JSON: ${error.message}` });
-  }
+  const text = readText(file);
+  const { source, epoch, position } = scanJson(text).fault ? {} : fieldsOf(JSON.parse(text));
+  if (typeof source === "string" && typeof epoch === "number" && typeof position === "number")
+    return { source, epoch, position };
+  return fail({
+    code: "dataset-state",
+    message: `${file}: expected the source, epoch and position of the data as q3c notes them`,
+    help: "to go on from the same state with data from its beginning, name the step in load_full_state_path of another run",
+  });
 }
+
+const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> => (isRecord(value) ? value : {});
 
 /** Writes checkpoints one after another. */
 export type Saver = {

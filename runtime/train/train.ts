@@ -80,9 +80,10 @@ export async function train(config: Config, engine: Engine, options: TrainOption
   requireFit(engine, BYTES_PER_PARAMETER * countOf(params), "the weights, gradients and AdamW moments");
   const sample = openSample(config, cwd);
   const dataset = openDataset(config, sample.tokenizer, cwd);
-  const output = values.enable_checkpointing ? outputOf(config, cwd) : undefined;
-  const start = findStart(config, params, output, cwd);
+  const checkpoints = values.enable_checkpointing ? resolve(cwd, values.checkpoint_dir) : undefined;
+  const start = findStart(config, params, checkpoints, cwd);
   if (start.data) dataset.restore(start.data);
+  const output = checkpoints === undefined ? undefined : outputOf(config, checkpoints, start);
   const directory = output && claimModel(output);
   const saver = output && openSaver(config, output, on);
   try {
@@ -122,9 +123,10 @@ export async function train(config: Config, engine: Engine, options: TrainOption
 /** Where a run saves: the state after some steps, to go on from, and the model at the end, for transformers. */
 type Output = { readonly checkpoints: string; readonly model: string };
 
-function outputOf({ values }: Config, cwd: string): Output {
-  const checkpoints = resolve(cwd, values.checkpoint_dir);
-  return { checkpoints, model: join(dirname(checkpoints), "hugging_face", String(values.steps)) };
+function outputOf({ values }: Config, checkpoints: string, start: Start): Output {
+  // The steps that the model has taken, which are more than those asked for where a longer run is gone on from.
+  const steps = Math.max(values.steps, start.step);
+  return { checkpoints, model: join(dirname(checkpoints), "hugging_face", String(steps)) };
 }
 
 /** The model's place; nothing when an earlier run to the same step has filled it. */
@@ -147,7 +149,7 @@ type Start = {
 function findStart(
   config: Config,
   params: readonly ParamDecl[],
-  output: Output | undefined,
+  checkpoints: string | undefined,
   cwd: string,
 ): Start {
   const { load_parameters_path: parameters, load_full_state_path: full } = config.values;
@@ -161,9 +163,9 @@ function findStart(
       },
       2,
     );
-  if (output) {
-    removeLeftovers(output.checkpoints);
-    const latest = findLatest(output.checkpoints, config, params);
+  if (checkpoints !== undefined) {
+    removeLeftovers(checkpoints);
+    const latest = findLatest(checkpoints, config, params);
     if (latest) return startFrom(latest, latest.data);
   }
   // A state that comes from another run says nothing about this run's data.

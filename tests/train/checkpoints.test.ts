@@ -90,6 +90,10 @@ test("a run that is over has nothing left to do", async () => {
   expect(fs.statSync(join(out, "r", "hugging_face", "6")).mtimeMs).toBe(before);
   const more = await run(configOf(out, "steps=8"));
   expect(more.losses).toHaveLength(2);
+  const fewer = await run(configOf(out, "steps=4"));
+  expect(fewer.losses).toEqual([]);
+  // A model is named by the steps it has taken.
+  expect(fs.readdirSync(join(out, "r", "hugging_face"))).toEqual(["6", "8"]);
 });
 
 test.each([
@@ -181,6 +185,12 @@ test("other data than the run had is refused", async () => {
   await run(configOf(out, "steps=1"));
   const found = await rejection(run(configOf(out, "data_shuffle_seed=5")));
   expect(found.code).toBe("dataset-changed");
+  const file = join(out, "r", "checkpoints", "0", "iter", "process_0-of-1.json");
+  for (const text of ["null", "{", '{"source":1}']) {
+    fs.writeFileSync(file, text);
+    const { code, message } = await rejection(run(configOf(out)));
+    expect([code, message]).toEqual(["dataset-state", expect.stringContaining(file)]);
+  }
 });
 
 test("what a save that was cut off left is removed and never taken for a checkpoint", async () => {
