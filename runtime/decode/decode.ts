@@ -81,7 +81,9 @@ export async function decode(config: Config, engine: Engine, options: DecodeOpti
   const rows = Math.min(encoded.length, Math.max(1, values.micro_batch_size_to_train_on));
   const head = values.num_speculative_tokens > 0 ? openHead(config) : undefined;
   requireRoom(config, engine, rows, head);
-  const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : CHUNK;
+  // Dropping counts within a run, so a prompt that need not be cut is read in one.
+  const whole = values.moe_strategy === "dropping" ? values.max_prefill_predict_length : CHUNK;
+  const chunk = values.use_chunked_prefill ? values.prefill_chunk_size : whole;
   const experts = selectedExperts(values, chunk) ?? null;
   on({ kind: "start", engine: engine.name, weights: weightsOrigin(config), experts });
   const model = openModel(config, engine, head, chunk);
