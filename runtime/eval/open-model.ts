@@ -22,6 +22,10 @@ export type OpenModel = {
   readonly vocab: number;
   /** Most tokens of a text. */
   readonly maxTokens: number;
+  /** Most tokens read in a run. */
+  readonly chunk: number;
+  /** Whether a text may be read in parts without changing what comes of it. */
+  readonly canCut: boolean;
   /** How many texts at once leave the engine room to work. */
   readonly mostTexts: number;
   /** Begins a text. */
@@ -55,7 +59,10 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
     values.reduce((sum, { value }) => sum + engine.bytesOf(value.type), 0);
   const [weights, text] = [bytesOf(params), bytesOf(states)];
   requireFit(engine, weights + text, "the weights and what is kept of a text");
-  const generator = openGenerator(config, engine, startingWeights(config, params));
+  // Dropping counts within a run, so there a text is read in one.
+  const canCut = values.moe_strategy !== "dropping";
+  const options = canCut ? {} : { chunk: values.max_target_length };
+  const generator = openGenerator(config, engine, startingWeights(config, params), options);
   const program = createHash("sha256")
     .update(printModule(forwardModel(config).module))
     .digest("hex");
@@ -65,6 +72,8 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
     generator,
     vocab: generator.vocab,
     maxTokens: generator.length,
+    chunk: generator.chunk,
+    canCut,
     // Half of what the weights leave is for what a run computes.
     mostTexts: Math.max(1, Math.floor((engine.capacity - weights) / 2 / text)),
     begin: () => beginReading(generator),

@@ -2,6 +2,7 @@
 
 import { invariant } from "../../compiler/diag.ts";
 import { logSumExp } from "./log-softmax.ts";
+import type { OpenModel } from "./open-model.ts";
 import type { Reading } from "./reading.ts";
 
 /** A text to score a part of. */
@@ -14,7 +15,7 @@ export type Scored = {
 };
 
 /** What scoring needs of a model. */
-export type ScoringModel = { readonly vocab: number; begin(): Reading };
+export type ScoringModel = Pick<OpenModel, "vocab" | "canCut" | "begin">;
 
 export type Scorer = {
   /**
@@ -30,7 +31,7 @@ export type Scorer = {
 const LEAST_SHARED = 64;
 
 /** A scorer that has read nothing yet. */
-export function openScorer({ vocab, begin }: ScoringModel): Scorer {
+export function openScorer({ vocab, canCut, begin }: ScoringModel): Scorer {
   let kept: { readonly tokens: readonly number[]; readonly reading: Reading } = {
     tokens: [],
     reading: begin(),
@@ -52,7 +53,7 @@ export function openScorer({ vocab, begin }: ScoringModel): Scorer {
         const first = Math.min(...readers.map(({ item }) => item.from)) - 1;
         invariant(first >= 0, "what is scored has something before it");
         const shared = Math.min(first, ...readers.map(({ item }) => item.shared));
-        const length = shared < LEAST_SHARED ? 0 : shared;
+        const length = canCut && shared >= LEAST_SHARED ? shared : 0;
         const isEach = first < tokens.length - 1;
         const logits = readingOf(tokens.slice(0, length)).peek(tokens.slice(length), isEach);
         const start = isEach ? length : first;

@@ -27,9 +27,6 @@ export type ContinueOptions = {
 /** Text in the order it is made, with the tokens it is made of. */
 export type Piece = { readonly text: string; readonly tokens: readonly TokenScore[] };
 
-// Tokens read in a unit of work: few enough that others wait for a fraction of a second only.
-const UNIT = 256;
-
 /** Gives the pieces of an answer, and of the prompt if it is echoed; empty ones stand for work without a result. */
 export function* continueText(
   model: ServedModel,
@@ -48,7 +45,7 @@ export function* continueText(
 type Start = { readonly logits: Float32Array; readonly offset: number };
 
 function* readPrompt(
-  { tokenizer, vocab }: ServedModel,
+  { tokenizer, vocab, chunk }: ServedModel,
   reading: Reading,
   prompt: readonly number[],
   { echo, top }: ContinueOptions,
@@ -57,8 +54,8 @@ function* readPrompt(
   const stream = textStream(tokenizer);
   let last: Float32Array | undefined;
   let offset = 0;
-  for (let start = 0; start < prompt.length; start += UNIT) {
-    const ids = prompt.slice(start, start + UNIT);
+  for (let start = 0; start < prompt.length; start += chunk) {
+    const ids = prompt.slice(start, start + chunk);
     const logits = reading.read(ids, isEach);
     const rowAt = (i: number): Float32Array => logits.slice(i * vocab, (i + 1) * vocab);
     const tokens: TokenScore[] = [];
@@ -68,7 +65,7 @@ function* readPrompt(
         tokens.push(scoreOf(id, offset + text.length, i > 0 && isEach ? rowAt(i - 1) : last, top));
         text += stream.push(id);
       }
-      if (start + UNIT >= prompt.length) text += stream.end();
+      if (start + chunk >= prompt.length) text += stream.end();
     }
     offset += text.length;
     last = rowAt(isEach ? ids.length - 1 : 0);

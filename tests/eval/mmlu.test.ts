@@ -219,7 +219,7 @@ function fakeModel(vocab = VOCAB, logitsOf = fakeLogits, rounding = 0) {
     };
     return { read, peek, close() {} };
   };
-  return { vocab, begin, seen };
+  return { vocab, canCut: true, begin, seen };
 }
 
 describe("scores", () => {
@@ -281,6 +281,10 @@ describe("scores", () => {
     for (let i = 0; i < 10; i++)
       scorer.logLikelihoods(itemsOf(examples, [i % 2, 3, 1], [[0], [1], [2], [3]]));
     expect(model.seen.tokens).toBe(100 + 10 * 3);
+    // Where experts drop tokens, what is read together counts.
+    const whole = fakeModel();
+    openScorer({ ...whole, canCut: false }).logLikelihoods(itemsOf(examples, [1], [[0]]));
+    expect(whole.seen.peeks.map(({ length }) => length)).toEqual([101]);
   });
 });
 

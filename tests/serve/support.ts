@@ -49,6 +49,8 @@ export function alphabet(maxTokens = 64): { readonly model: ServedModel; readonl
     encode: tokenizer.encode,
     vocab: VOCAB,
     maxTokens,
+    chunk: 256,
+    canCut: true,
     mostTexts: 9,
     name: "alphabet",
     facts,
