@@ -110,6 +110,9 @@ function formatNamed(text: string | undefined): "huggingface" | "maxtext" | unde
   );
 }
 
+// Below this, starting threads takes longer than the work.
+const THREADS_FROM = 1 << 27;
+
 const gigabytes = (bytes: number): string =>
   bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 
@@ -148,7 +151,6 @@ export const convert: Command<typeof flags> = {
       dtype: dtypeOf(config, given.save_dtype),
       files: hfPath === source ? undefined : hfPath,
       config: () => toHuggingFaceConfig(config),
-      threads: given.parallel_threads ?? availableParallelism(),
     });
     try {
       const { bytes, path, tensors, leftOut } = prepared;
@@ -170,7 +172,8 @@ export const convert: Command<typeof flags> = {
       }
       const progress = showProgress(io, { label: "converting", elsewhere: "quiet", unit: "bytes" });
       const start = performance.now();
-      await prepared.run(progress);
+      const threads = bytes < THREADS_FROM ? 1 : (given.parallel_threads ?? availableParallelism());
+      await prepared.run(threads, progress);
       const seconds = (performance.now() - start) / 1000;
       if (given.json) io.out(JSON.stringify({ kind: "converted", path, bytes, seconds }));
       else io.out(`converted: ${path} in ${seconds.toFixed(1)} s, ${gigabytes(bytes / seconds)}/s`);

@@ -30,7 +30,6 @@ export function conversionOf(
     dtype: undefined,
     files: undefined,
     config: () => toHuggingFaceConfig(config),
-    threads: 1,
     ...rest,
   };
 }
@@ -39,7 +38,7 @@ export function conversionOf(
 export async function convert(conversion: Conversion): Promise<string> {
   const prepared = prepareConversion(conversion);
   try {
-    await prepared.run(() => undefined);
+    await prepared.run(1, () => undefined);
     return prepared.path;
   } finally {
     prepared.close();

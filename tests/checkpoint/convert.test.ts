@@ -229,7 +229,7 @@ describe("a conversion that is cut off", () => {
   /** Stops a conversion after some bytes, as if the process had ended there. */
   async function cutOff(conversion: Parameters<typeof convert>[0], after: number): Promise<void> {
     const prepared = prepareConversion(conversion);
-    const run = prepared.run((done) => {
+    const run = prepared.run(1, (done) => {
       if (done > after) throw new Error("cut off");
     });
     await expect(run).rejects.toThrow("cut off");
@@ -250,7 +250,7 @@ describe("a conversion that is cut off", () => {
       // What was finished is not made again, and what was damaged since is.
       const seen: number[] = [];
       const prepared = prepareConversion(conversion);
-      await prepared.run((done) => void seen.push(done));
+      await prepared.run(1, (done) => void seen.push(done));
       prepared.close();
       expect(seen[0]).toBeGreaterThan(100_000);
       expect(seen.at(-1)).toBe(prepared.bytes);

@@ -36,7 +36,6 @@ export type Conversion = {
   readonly files: string | undefined;
   /** What config.json says when the source has none. */
   config(): object;
-  readonly threads: number;
   /** Bytes that are made durable at a time. */
   readonly batchBytes?: number;
 };
@@ -54,8 +53,8 @@ export type Prepared = {
   readonly path: string;
   /** How many tensors of the source have no place in the output, by the first key of their path. */
   readonly leftOut: ReadonlyMap<string, number>;
-  /** Does it. `wrote` hears how many bytes are done of all, those of an earlier run included. */
-  run(wrote: (done: number, total: number) => void): Promise<void>;
+  /** Does it, in so many threads. `wrote` hears how many bytes are done of all, those of an earlier run included. */
+  run(threads: number, wrote: (done: number, total: number) => void): Promise<void>;
   close(): void;
 };
 
@@ -76,7 +75,7 @@ export function prepareConversion(conversion: Conversion): Prepared {
       bytes,
       path: output.path,
       leftOut: countByKey(leftOut),
-      run: (wrote) => run(conversion, source, output, bytes, wrote),
+      run: (threads, wrote) => run(conversion, source, output, bytes, threads, wrote),
       close: () => source.close(),
     };
   } catch (error) {
@@ -131,14 +130,12 @@ function plan(
   return { output: safetensorsOutput(output, wanted, all, source, placement), leftOut: wanted.leftOut };
 }
 
-// Below this, starting threads takes longer than the work.
-const THREADS_FROM = 1 << 27;
-
 async function run(
-  { source: path, threads, batchBytes = BATCH_BYTES }: Conversion,
+  { source: path, batchBytes = BATCH_BYTES }: Conversion,
   source: TensorReader,
   output: Output,
   total: number,
+  threads: number,
   wrote: (done: number, total: number) => void,
 ): Promise<void> {
   refuseOccupied(output.home);
@@ -169,7 +166,7 @@ async function run(
       {
         source,
         target,
-        threads: total < THREADS_FROM ? 1 : threads,
+        threads,
         wrote(bytes) {
           done += bytes;
           wrote(done, total);
