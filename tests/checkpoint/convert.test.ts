@@ -5,6 +5,7 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { prepareConversion } from "../../runtime/checkpoint/convert/convert.ts";
 import { encodeFloats } from "../../runtime/checkpoint/convert-dtype.ts";
+import { mergeOcdbt } from "../../runtime/checkpoint/ocdbt/write.ts";
 import { openOrbax } from "../../runtime/checkpoint/orbax/read.ts";
 import { createOrbax } from "../../runtime/checkpoint/orbax/write.ts";
 import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
@@ -280,6 +281,17 @@ describe("a conversion that is cut off", () => {
       fs.writeFileSync(path, bytes);
     }
     expect(digestsAt(await convert(conversion))).toEqual(digestsAt(whole));
+  });
+
+  test("cut off while its parts are merged, a tree is merged again", async () => {
+    const output = join(scratch(), "out");
+    const conversion = conversionOf(MAXTEXT, MAXTEXT, output, { batchBytes: 1 << 17 });
+    await cutOff(conversion, 700_000);
+    const items = join(output, "0.orbax-checkpoint-tmp/items");
+    mergeOcdbt(items, ["ocdbt.process_1"]);
+    expect(digestsAt(await convert(conversion))).toEqual(
+      digestsAt(await convert({ ...conversion, output: `${output}2` })),
+    );
   });
 
   test("other work begins anew, and what is not a conversion's is left alone", async () => {

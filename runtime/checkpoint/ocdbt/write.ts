@@ -56,6 +56,11 @@ export function createOcdbt(path: string, options: OcdbtOptions = {}): KvWriter 
   };
 }
 
+/** Removes the database in a directory, not those in directories within it. Its manifest goes first. */
+export function removeOcdbt(path: string): void {
+  for (const name of [MANIFEST, DATA]) fs.rmSync(join(path, name), { recursive: true, force: true });
+}
+
 /**
  * Makes the databases in `children`, directories within `path`, one: its tree says where their values lie, and they
  * stay where they are. A key in several children must have the same short value in each.

@@ -6,7 +6,7 @@ import { failWrite, flushDirectory, writeAside } from "../../files.ts";
 import { chunkOfRows } from "../box.ts";
 import type { KvWriter } from "../kv.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
-import { createOcdbt, mergeOcdbt } from "../ocdbt/write.ts";
+import { createOcdbt, mergeOcdbt, removeOcdbt } from "../ocdbt/write.ts";
 import { bitsOf } from "../safetensors-header.ts";
 import type { Box, StoredDType, TensorWriter } from "../tensors.ts";
 import {
@@ -103,6 +103,8 @@ export function createOrbax(
   const plan = { item, ocdbt, zarr3, arrays: tensors.map((tensor) => planArray(path, tensor)) };
   claim(home, aside, leftover);
   attempt(item, () => fs.mkdirSync(item, { recursive: true }));
+  // A save may have been cut off when its parts had been merged already.
+  if (ocdbt) attempt(item, () => removeOcdbt(item));
   const own = openOrbaxPart(plan, 0);
   return {
     plan,
