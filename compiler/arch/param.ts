@@ -33,6 +33,8 @@ export type ParamDecl = {
   /** MaxText's path, dots between its parts. */
   readonly path: string;
   readonly value: Value;
+  /** Whether MaxText keeps it in float32 whatever weight_dtype is. */
+  readonly isFloat32: boolean;
   readonly dims: readonly (readonly Factor[])[];
   readonly init: Init;
   readonly origins: readonly Origin[];

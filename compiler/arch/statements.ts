@@ -124,7 +124,10 @@ function ownPath(frame: Frame, what: string, path: Word): string {
   return full;
 }
 
-function declareParam(frame: Frame, { name, dims: list, path, origins, init, isStored }: ParamSyntax): void {
+function declareParam(
+  frame: Frame,
+  { name, dims: list, path, origins, init, isStored, isFloat32 }: ParamSyntax,
+): void {
   const { dims, options, params, builder, declared } = frame.context;
   const full = ownPath(frame, "parameter", path);
   const made = newValue(full, tensor(options.weightDType, dimsOf(list, dims)));
@@ -135,6 +138,7 @@ function declareParam(frame: Frame, { name, dims: list, path, origins, init, isS
   params.set(full, {
     path: full,
     value: made,
+    isFloat32,
     dims: layoutOf(list, dims),
     init: initOf(init, (argument) => frame.number(argument)),
     origins: homes,

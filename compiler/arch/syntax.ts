@@ -29,6 +29,7 @@ export type ParamSyntax = {
   readonly kind: "param";
   readonly name: Word;
   readonly isStored: boolean;
+  readonly isFloat32: boolean;
   readonly dims: DimList;
   readonly path: Word;
   readonly origins: readonly OriginSyntax[];
@@ -88,7 +89,7 @@ const word = (name: string, isNameToo = false): TokenType =>
     label: `\`${name}\``,
     ...(isNameToo ? { categories: [Name] } : {}),
   });
-const [Arch, DimWord, Block, Model, Draft, Param, Stored, State, When, Repeat, Sow, Return] = [
+const [Arch, DimWord, Block, Model, Draft, Param, Stored, Float32, State, When, Repeat, Sow, Return] = [
   word("arch"),
   word("dim"),
   word("block"),
@@ -96,6 +97,7 @@ const [Arch, DimWord, Block, Model, Draft, Param, Stored, State, When, Repeat, S
   word("draft"),
   word("param"),
   word("stored"),
+  word("float32"),
   word("state"),
   word("when"),
   word("repeat"),
@@ -116,6 +118,7 @@ const words = [
   Draft,
   Param,
   Stored,
+  Float32,
   State,
   When,
   Repeat,
@@ -212,7 +215,8 @@ class ArchParser extends ExpressionRules {
 
   private readonly param = this.RULE("param", (): Statement => {
     const origins: OriginSyntax[] = [];
-    const stored = this.OPTION(() => this.CONSUME(Stored));
+    const float32 = this.OPTION(() => this.CONSUME(Float32));
+    const stored = this.OPTION1(() => this.CONSUME(Stored));
     this.CONSUME(Param);
     const name = this.name(this.CONSUME(Name));
     const dims = this.SUBRULE(this.dimList);
@@ -225,6 +229,7 @@ class ArchParser extends ExpressionRules {
       kind: "param",
       name,
       isStored: stored !== undefined,
+      isFloat32: float32 !== undefined,
       dims,
       path,
       origins,

@@ -51,13 +51,18 @@ export function wantTree(
   { groups, others, leaves, scanned }: Contents,
   options: TreeOptions & { readonly dtype: WantedDType },
 ): Wanted<PlannedLeaf> {
-  const tensors = groups.flatMap((group) =>
-    planTensors(treeLayout(group.params, options), group.layout).map((plan): PlannedLeaf => {
+  const tensors = groups.flatMap((group) => {
+    const layout = treeLayout(group.params, options);
+    const kept = new Set(group.params.filter(({ isFloat32 }) => isFloat32).map(({ path }) => path));
+    const isKept = (name: string): boolean =>
+      layout.get(name)?.pieces.some(({ param }) => kept.has(param)) ?? false;
+    return planTensors(layout, group.layout).map((plan): PlannedLeaf => {
       const path = [...(group.path.length === 0 ? PARAMS : group.path), ...plan.name.split(".")];
-      const dtype = isMoment(group) ? undefined : options.dtype;
+      const wanted = options.dtype !== undefined && isKept(plan.name) ? "F32" : options.dtype;
+      const dtype = isMoment(group) ? undefined : wanted;
       return { ...inDType(source, { ...plan, name: nameOf(path) }, dtype), path, isScalar: false };
-    }),
-  );
+    });
+  });
   const stays = (path: TreePath): boolean => scanned === options.scanned || path[0] !== GENERATORS;
   const copies = others
     .filter(({ path }) => stays(path))
