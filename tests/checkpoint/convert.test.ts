@@ -215,7 +215,11 @@ test("another dtype rounds to nearest even, but what MaxText keeps in float32, a
   const source = openSafetensors(MAXTEXT);
   for (const [name, { dtype: found, bytes }] of Object.entries(tensorsAt(back))) {
     const wanted = name.endsWith("shared_expert_gate.weight") ? "F32" : "BF16";
-    expect([name, found, sha256(bytes)]).toEqual([name, wanted, sha256(encodeFloats(wanted, source.read(name)))]);
+    expect([name, found, sha256(bytes)]).toEqual([
+      name,
+      wanted,
+      sha256(encodeFloats(wanted, source.read(name))),
+    ]);
   }
   source.close();
   const narrow = await convert(conversionOf(MAXTEXT, tree, join(directory, "narrow"), { dtype }));
