@@ -92,7 +92,10 @@ export type DecodeOptions = {
   /** The most tokens a row can have. */
   readonly length?: number;
   readonly taps?: readonly string[];
-  /** Whether tokens are worked on as if they came one by one: the same numbers then, to the bit. */
+  /**
+   * Whether tokens are worked on as if they came one by one: the same numbers then, to the bit, except where experts
+   * drop tokens, which hangs on all that come together.
+   */
   readonly isStepwise?: boolean;
 };
 

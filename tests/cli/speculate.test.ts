@@ -11,7 +11,8 @@ import { q3c } from "./support.ts";
 const directory = scratch();
 
 beforeAll(() => {
-  const args = ["base", "model_name=qwen3-next-tiny", "override_model_config=true", "vocab_size=320"];
+  const sizes = ["vocab_size=320", "base_num_decoder_layers=2", "inhomogeneous_layer_cycle_interval=2"];
+  const args = ["base", "model_name=qwen3-next-tiny", "override_model_config=true", ...sizes];
   const config = loadConfig([...args, "base_output_directory=unused"], {
     env: {},
     cwd: directory,
@@ -32,7 +33,7 @@ const decode = (model: string, ...more: string[]) =>
     `tokenizer_path=${resolve("tests/data/tiny-tokenizer")}`,
     "dtype=float32",
     "max_prefill_predict_length=16",
-    "max_target_length=28",
+    "max_target_length=24",
     "prompt=the cat",
     ...more,
   ]);
