@@ -113,8 +113,13 @@ type Model = {
 function requireRoom(config: Config, engine: Engine, rows: number, head: DraftHead | undefined): void {
   const shape = { batch: rows, seq: 1 };
   const { params, states } = decodeModel(config, shape);
-  const own = head ? [...head.params, ...(decodeDraft(config, shape)?.states ?? [])] : [];
-  const bytes = [...params, ...states, ...own].reduce((n, { value }) => n + engine.bytesOf(value.type), 0);
+  // States that cannot go back are there twice while drafts are checked.
+  const kept = states.filter(({ isRewindable }) => !isRewindable);
+  const drafting = head ? [...head.params, ...(decodeDraft(config, shape)?.states ?? []), ...kept] : [];
+  const bytes = [...params, ...states, ...drafting].reduce(
+    (n, { value }) => n + engine.bytesOf(value.type),
+    0,
+  );
   requireFit(engine, bytes, "the weights and what is kept of the tokens");
 }
 
