@@ -4,7 +4,7 @@
 // directory to work in (--at=…), which needs three times the largest size.
 import { execFileSync, spawn } from "node:child_process";
 import { randomFillSync } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -51,43 +51,48 @@ function writeModel(directory, config) {
   writeFileSync(join(directory, "config.json"), JSON.stringify(toHuggingFaceConfig(config)));
 }
 
-/** Runs q3c; seconds and the largest resident set in bytes. */
-async function q3c(...line) {
+/** Runs a program; seconds, seconds of processor time, and the largest resident set in bytes, as far as /proc says. */
+async function run(program, line) {
   const start = performance.now();
-  const child = spawn(process.execPath, [join(root, "dist/cli/main.js"), ...line], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  let peak = 0;
+  const child = spawn(program, line, { stdio: ["ignore", "ignore", "inherit"] });
+  let [peak, ticks] = [0, 0];
   const watch = setInterval(() => {
     try {
       const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
+      const [, , , , , , , , , , , , , user, system] = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(
+        " ",
+      );
       peak = Math.max(peak, Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024);
+      ticks = Number(user) + Number(system);
     } catch {
       // It has ended.
     }
   }, 20);
   const code = await new Promise((resolve) => child.on("exit", resolve));
   clearInterval(watch);
-  if (code !== 0) throw new Error(`q3c ${line.join(" ")}: exit code ${code}`);
-  return { seconds: (performance.now() - start) / 1000, peak };
+  if (code !== 0) throw new Error(`${program} ${line.join(" ")}: exit code ${code}`);
+  return { seconds: (performance.now() - start) / 1000, processor: ticks / 100, peak };
 }
 
-function copy(from, to) {
+const q3c = (...line) => run(process.execPath, [join(root, "dist/cli/main.js"), ...line]);
+
+async function copy(from, to) {
   execFileSync("sync");
   const start = performance.now();
-  execFileSync("cp", ["-r", from, to]);
-  const copied = (performance.now() - start) / 1000;
+  const copied = await run("cp", ["-r", from, to]);
   execFileSync("sync", ["-f", to]);
   const flushed = (performance.now() - start) / 1000;
   rmSync(to, { recursive: true });
   execFileSync("sync");
-  return { copied, flushed };
+  return { ...copied, flushed };
 }
 
 const bytesOf = (path) => Number(execFileSync("du", ["-sb", path]).toString().split("\t")[0]);
 const baseline = (await q3c("--version")).peak;
 console.log(`q3c --version: ${(baseline / 1e6).toFixed(0)} MB resident`);
-console.log("way                     GB   cp s  cp+sync s  q3c s  of cp  of cp+sync   MB/s  MB above Node");
+console.log(
+  "way                     GB   cp s  cp+sync s  q3c s  of cp  of cp+sync   MB/s  MB above Node  cp cpu s  q3c cpu s",
+);
 for (const size of sizes.length > 0 ? sizes : [1.5, 3, 6]) {
   const work = mkdtempSync(join(at, "q3c-bench-"));
   const [model, tree, back, other] = ["model", "tree", "back", "other"].map((name) => join(work, name));
@@ -95,18 +100,20 @@ for (const size of sizes.length > 0 ? sizes : [1.5, 3, 6]) {
     writeModel(model, configOf(size));
     const measure = async (name, from, ...line) => {
       const bytes = bytesOf(from);
-      const cp = copy(from, other);
+      const cp = await copy(from, other);
       const ours = await q3c("convert", ...line);
       const row = [
         name.padEnd(20),
         (bytes / 1e9).toFixed(2).padStart(5),
-        cp.copied.toFixed(1).padStart(6),
+        cp.seconds.toFixed(1).padStart(6),
         cp.flushed.toFixed(1).padStart(10),
         ours.seconds.toFixed(1).padStart(6),
-        `${((100 * cp.copied) / ours.seconds).toFixed(0)} %`.padStart(6),
+        `${((100 * cp.seconds) / ours.seconds).toFixed(0)} %`.padStart(6),
         `${((100 * cp.flushed) / ours.seconds).toFixed(0)} %`.padStart(11),
         (bytes / ours.seconds / 1e6).toFixed(0).padStart(6),
         ((ours.peak - baseline) / 1e6).toFixed(0).padStart(14),
+        cp.processor.toFixed(1).padStart(9),
+        ours.processor.toFixed(1).padStart(10),
       ];
       console.log(row.join(" "));
     };
@@ -114,10 +121,8 @@ for (const size of sizes.length > 0 ? sizes : [1.5, 3, 6]) {
       const layout = scanned ? "stacked" : "single";
       await measure(`to ${layout}`, model, model, tree, `scan_layers=${scanned}`);
       await measure(`from ${layout}`, join(tree, "0/items"), tree, back);
-      execFileSync(
-        "cmp",
-        [join(model, "model.safetensors"), join(back, "model.safetensors")].map((path) => path),
-      );
+      for (const name of readdirSync(model).filter((each) => each.endsWith(".safetensors")))
+        execFileSync("cmp", [join(model, name), join(back, name)]);
       rmSync(tree, { recursive: true });
       rmSync(back, { recursive: true });
     }
