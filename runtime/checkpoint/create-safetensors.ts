@@ -60,6 +60,7 @@ export function createSafetensors(
     write: own.write,
     commit() {
       own.commit();
+      for (const { name } of files) attempt(aside, () => flush(join(aside, name)));
       if (index !== undefined) {
         const text = new TextEncoder().encode(index);
         writeAside(join(aside, INDEX), (append) => append(text), { overwrite: true });
@@ -107,7 +108,10 @@ function begin(path: string, header: Uint8Array, size: number): void {
   }
 }
 
-/** Opens a part of a checkpoint that createSafetensors began, in whichever thread. A part is on disk once committed. */
+/**
+ * Opens a part of a checkpoint that createSafetensors began, in whichever thread. What a part has written is durable only
+ * when the whole is: until then, whoever goes on after a power cut has to look whether it is still there.
+ */
 export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
   const { files, close } = openFiles(plan, "r+");
   return {
@@ -117,8 +121,8 @@ export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
       const path = join(plan.aside, place.file);
       attempt(path, () => writeAt(files(place.file), bytes, offsetOf(name, place, box, bytes.length)));
     },
-    commit: () => attempt(plan.aside, () => close((file) => fs.fsyncSync(file))),
-    abandon: () => close(() => undefined),
+    commit: () => attempt(plan.aside, close),
+    abandon: close,
   };
 }
 
@@ -131,7 +135,7 @@ export function readPart(plan: SafetensorsPlan): { read(name: string, box: Box):
       const length = box.reduce((n, [start, stop]) => n * (stop - start), bitsOf(place.dtype) / 8);
       return readAt(files(place.file), offsetOf(name, place, box, length), length);
     },
-    close: () => close(() => undefined),
+    close,
   };
 }
 
@@ -144,15 +148,20 @@ function openFiles({ aside }: SafetensorsPlan, flags: "r" | "r+") {
       open.set(name, file);
       return file;
     },
-    close(before: (file: number) => void): void {
-      try {
-        for (const file of open.values()) before(file);
-      } finally {
-        for (const file of open.values()) fs.closeSync(file);
-        open.clear();
-      }
+    close(): void {
+      for (const file of open.values()) fs.closeSync(file);
+      open.clear();
     },
   };
+}
+
+function flush(path: string): void {
+  const file = fs.openSync(path, "r+");
+  try {
+    fs.fsyncSync(file);
+  } finally {
+    fs.closeSync(file);
+  }
 }
 
 function placeOf({ places, aside }: SafetensorsPlan, name: string): Place {
