@@ -29,37 +29,52 @@ const flags = {
 type Named = { readonly args: readonly string[]; readonly from?: string };
 
 /** `FROM TO key=value …` as the configuration that says the same; MaxText's own form stays as it is. */
-async function named(args: readonly string[], { cwd }: Io): Promise<Named> {
+async function named(args: readonly string[], hfPath: string | undefined, { cwd }: Io): Promise<Named> {
   const places = args.filter((arg) => !arg.includes("=") && arg.trim() !== "");
   const [from, to] = places;
-  if (from === undefined || to === undefined) return { args };
-  if (places.length > 2)
-    fail(
-      {
-        code: "convert-arguments",
-        message: `expected a source and an output, found ${places.join(", ")}`,
-        help: "write q3c convert FROM TO [key=value ...]",
-      },
-      2,
-    );
+  if (from === undefined) return { args };
   const path = resolve(cwd, from);
+  if (to === undefined) {
+    if (isCheckpoint(path)) failArguments(`${from} is to be converted, but not where to`);
+    return { args };
+  }
+  if (places.length > 2) failArguments(`expected a source and an output, found ${places.join(", ")}`);
   const keys = args.filter((arg) => arg.includes("="));
-  const model = keys.some((key) => key.startsWith("model_name=")) ? undefined : await modelAt(path);
+  const hasModel = keys.some((key) => key.startsWith("model_name="));
   const rest = [
-    ...(model === undefined ? [] : [`model_name=${model}`]),
+    ...(hasModel ? [] : [`model_name=${await modelAt(path, hfPath)}`]),
     `base_output_directory=${to}`,
     ...keys,
   ];
   return { args: ["base", ...rest], from: path };
 }
 
-/** The folder whose config.json says what model a checkpoint holds, if there is one. */
-async function modelAt(path: string): Promise<string | undefined> {
+const failArguments = (message: string): never =>
+  fail({ code: "convert-arguments", message, help: "write q3c convert FROM TO [key=value ...]" }, 2);
+
+/** Whether a path cannot be the configuration that MaxText's form begins with. */
+const isCheckpoint = (path: string): boolean =>
+  path.endsWith(".safetensors") || (existsSync(path) && statSync(path).isDirectory());
+
+/** The folder whose config.json says what model a checkpoint holds. */
+async function modelAt(path: string, hfPath: string | undefined): Promise<string> {
   const { looksLikeOrbax, findItem } = await import("../runtime/checkpoint/orbax/files.ts");
-  if (!existsSync(path) || !statSync(path).isDirectory()) return undefined;
-  if (existsSync(resolve(path, "config.json"))) return path;
-  const { sideOf } = await import("../runtime/checkpoint/convert/side-files.ts");
-  return looksLikeOrbax(path) ? sideOf(findItem(path).item) : undefined;
+  const { CONFIG, sideOf } = await import("../runtime/checkpoint/convert/side-files.ts");
+  const { openTensors } = await import("../runtime/checkpoint/open.ts");
+  const isFolder = existsSync(path) && statSync(path).isDirectory();
+  const side = isFolder && looksLikeOrbax(path) ? sideOf(findItem(path).item) : undefined;
+  const folder = [hfPath, path, side].find((place) => place && existsSync(resolve(place, CONFIG)));
+  if (folder !== undefined) return folder;
+  // What is no checkpoint at all has no model to be asked for.
+  openTensors(path).close();
+  return fail(
+    {
+      code: "convert-model",
+      message: `${path}: nothing says what model this is of: there is no ${CONFIG} with it`,
+      help: "pass model_name=<name or folder>, or --hf_model_path=<folder with the model's config.json>",
+    },
+    2,
+  );
 }
 
 /** Where the tensors are. */
@@ -131,7 +146,8 @@ export const convert: Command<typeof flags> = {
     "maxtext.checkpoint_conversion.to_huggingface",
   ],
   async run({ args, flags: given, io }) {
-    const { args: configArgs, from } = await named(args, io);
+    const hfPath = given.hf_model_path === undefined ? undefined : resolve(io.cwd, given.hf_model_path);
+    const { args: configArgs, from } = await named(args, hfPath, io);
     const config = await readConfig(configArgs, io);
     printWarnings(config, io, given.json, true);
     const { values } = config;
@@ -140,7 +156,6 @@ export const convert: Command<typeof flags> = {
     const { draftParams, forwardModel } = await import("../compiler/model.ts");
     const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face.ts");
     const { prepareConversion } = await import("../runtime/checkpoint/convert/convert.ts");
-    const hfPath = given.hf_model_path === undefined ? undefined : resolve(io.cwd, given.hf_model_path);
     const source = sourceOf(config, from, hfPath, io.cwd);
     const prepared = prepareConversion({
       source,

@@ -98,3 +98,24 @@ test("the format is told from the files, and what is none of them is said with w
   });
   expect(failure(() => openTensors(join(path, "none"))).code).toBe("file-missing");
 });
+
+test("a run's folder is that of its steps, and a step whose tree is lost is named", () => {
+  const run = scratch();
+  const steps = join(run, "checkpoints");
+  for (const step of [3, 7]) {
+    const writer = createOrbax(steps, [{ path: ["w"], dtype: "U8", shape: [] }], { step });
+    writer.write("w", [], Uint8Array.of(step));
+    writer.commit();
+  }
+  fs.mkdirSync(join(run, "hugging_face"));
+  const opened = openTensors(run);
+  expect([...opened.read("w")]).toEqual([7]);
+  opened.close();
+  const item = join(steps, "7", "items");
+  fs.rmSync(join(item, "_METADATA"));
+  for (const path of [join(steps, "7"), item])
+    expect(failure(() => openTensors(path))).toMatchObject({
+      code: "orbax-incomplete",
+      message: expect.stringContaining(`${item}: _METADATA is missing`),
+    });
+});

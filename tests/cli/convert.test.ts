@@ -96,3 +96,48 @@ test.each([
   expect(found.code).toBeGreaterThan(0);
   expect(found.err).toContain(`${code}: `);
 });
+
+test("what is no checkpoint is refused as such, not for want of a model", async () => {
+  const directory = scratch();
+  const at = (name: string) => join(directory, name);
+  fs.mkdirSync(at("empty"));
+  await q3c(["convert", MODEL, at("tree")]);
+  fs.rmSync(at("tree/0/items/_METADATA"));
+  fs.copyFileSync(join(MODEL, "model.safetensors"), at("weights.safetensors"));
+  const refused = async (from: string) => {
+    const { code, err } = await q3c(["convert", at(from), at("out")]);
+    expect(code).toBeGreaterThan(0);
+    return err;
+  };
+  expect(await refused("nowhere")).toContain(`file-missing: ${at("nowhere")}`);
+  expect(await refused("empty")).toContain(`checkpoint-missing: ${at("empty")}`);
+  expect(await refused("tree")).toContain(`orbax-incomplete: ${at("tree/0/items")}: _METADATA`);
+  expect(await refused("weights.safetensors")).toContain(
+    `convert-model: ${at("weights.safetensors")}: nothing`,
+  );
+});
+
+test("without an output, that is what is missing", async () => {
+  for (const line of [[MODEL], [MODEL, "--dry_run"], [join(MODEL, "model.safetensors")]])
+    expect(await q3c(["convert", ...line])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(`convert-arguments: ${line[0]} is to be converted, but not where to`),
+    });
+});
+
+test("a tree alone is of the model at --hf_model_path, one of a run of the model that the run saved", async () => {
+  const directory = scratch();
+  const at = (name: string) => join(directory, name);
+  await q3c(["convert", MODEL, at("run/checkpoints")]);
+  fs.rmSync(at("run/checkpoints/0/hugging_face"), { recursive: true });
+  const refused = await q3c(["convert", at("run/checkpoints"), at("a")]);
+  expect([refused.code, refused.err]).toEqual([2, expect.stringContaining("convert-model: ")]);
+  const named = await q3c(["convert", at("run/checkpoints"), at("b"), `--hf_model_path=${MODEL}`]);
+  expect([named.code, named.err]).toEqual([0, ""]);
+  fs.cpSync(MODEL, at("run/hugging_face/1"), { recursive: true });
+  const ofRun = await q3c(["convert", at("run/checkpoints"), at("c")]);
+  expect([ofRun.code, ofRun.err]).toEqual([0, ""]);
+  const file = "model.safetensors";
+  for (const out of ["b", "c"])
+    expect(fs.readFileSync(join(at(out), file)).equals(fs.readFileSync(join(MODEL, file)))).toBe(true);
+});

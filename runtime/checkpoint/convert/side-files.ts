@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { failRead, readBytes, readText, writeAside } from "../../files.ts";
 import { isRecord, parseJson } from "../../json.ts";
+import { STEPS, stepsIn } from "../orbax/files.ts";
 import type { Safetensors } from "../safetensors.ts";
 import { INDEX, printIndex } from "../safetensors-layout.ts";
 import type { StoredTensor } from "../tensors.ts";
@@ -15,12 +16,20 @@ export const SIDE = "hugging_face";
 const IS_SIDE_FILE =
   /^(config|generation_config|tokenizer|tokenizer_config|vocab|merges|special_tokens_map|added_tokens|chat_template)\.(json|txt|model|jinja)$/;
 
-const CONFIG = "config.json";
+export const CONFIG = "config.json";
 
-/** The folder with a MaxText item's Hugging Face files, if it has one. */
+/**
+ * The folder with a MaxText item's Hugging Face files, if it has one: in its step, or the latest model that its run
+ * saved beside the steps.
+ */
 export function sideOf(item: string): string | undefined {
-  const path = join(dirname(item), SIDE);
-  return fs.existsSync(path) ? path : undefined;
+  const step = dirname(item);
+  const path = join(step, SIDE);
+  if (fs.existsSync(path)) return path;
+  const run = dirname(dirname(step));
+  const models = join(run, SIDE);
+  if (basename(dirname(step)) !== STEPS || !fs.existsSync(models)) return undefined;
+  return stepsIn(models).find((model) => fs.existsSync(join(model, CONFIG)));
 }
 
 /** A model's small files by name. */

@@ -21,6 +21,9 @@ export const ASIDE = ".orbax-checkpoint-tmp";
 /** The item that MaxText saves. */
 export const ITEM = "items";
 
+/** The directory of a run's steps in the run's own. */
+export const STEPS = "checkpoints";
+
 /** Where an item lies. */
 export type Place = {
   readonly item: string;
@@ -41,7 +44,7 @@ export const stepsIn = (path: string): readonly string[] =>
 
 const has = (directory: string, name: string): boolean => fs.existsSync(join(directory, name));
 
-/** The item at a path, which may be the item's directory, a step's, or the one that holds the steps. */
+/** The item at a path, which may be the item's directory, a step's, the one that holds the steps, or the run's. */
 export function findItem(path: string): Place {
   const names = list(path);
   for (const directory of [resolve(path), dirname(resolve(path))])
@@ -51,6 +54,7 @@ export function findItem(path: string): Place {
   if (items.length > 0) return placeOf(join(resolve(path), chooseItem(path, items)));
   const [latest] = finishedSteps(path);
   if (latest !== undefined) return findItem(latest);
+  if (names.includes(STEPS)) return findItem(join(path, STEPS));
   return failNotFound(path, names);
 }
 
@@ -64,7 +68,8 @@ export function looksLikeOrbax(path: string): boolean {
   return (
     [TREE, STEP_METADATA, MANIFEST, COMMITTED].some((name) => names.includes(name)) ||
     names.some((name) => name.includes(ASIDE)) ||
-    [path, ...stepsIn(path)].some((place) => itemsIn(place).length > 0)
+    [path, ...stepsIn(path)].some((place) => has(place, ITEM) || itemsIn(place).length > 0) ||
+    (names.includes(STEPS) && looksLikeOrbax(join(path, STEPS)))
   );
 }
 
@@ -128,13 +133,23 @@ function failNotFound(path: string, names: readonly string[]): never {
       code: "orbax-unfinished",
       message: `${path}: no save was ever finished here; begun were ${unfinished.join(", ")}`,
     });
-  const found = names.slice(0, 8).join(", ");
+  const item = [path, ...stepsIn(path)]
+    .map((place) => join(place, ITEM))
+    .find((place) => fs.existsSync(place));
+  if (item !== undefined) return failNotFound(item, list(item));
   if (names.includes("checkpoint"))
     return fail({
       code: "orbax-old",
       message: `${path}: an Orbax checkpoint without ${TREE}, from before version 0.5.16`,
       help: "restore and save it with a newer Orbax",
     });
+  if (names.includes(MANIFEST) || basename(path) === ITEM)
+    return fail({
+      code: "orbax-incomplete",
+      message: `${path}: ${TREE} is missing, which says what tensors there are`,
+      help: "copy the checkpoint again, or use another step",
+    });
+  const found = names.slice(0, 8).join(", ");
   return fail({
     code: "orbax-missing",
     message: `${path}: no Orbax checkpoint: expected ${TREE}, an item with it, or numbered steps; found ${found || "nothing"}`,
