@@ -43,6 +43,9 @@ export const factLines = (facts: RunFacts): readonly string[] => [
   ...(facts.checkpoints === null ? [] : [`checkpoints: ${facts.checkpoints}`]),
   `output: ${facts.output ?? "none (enable_checkpointing=false)"}`,
   `Per train step: total TFLOPs ${facts.tflops_per_step.toPrecision(4)}, ${facts.tokens_per_step} tokens`,
+  ...(facts.first_step < facts.steps
+    ? []
+    : [`nothing is left to train: steps=${facts.steps}, and ${facts.first_step} are taken`]),
 ];
 
 /** MaxText's scalars under MaxText's names; `tflops` is a whole step's work. */

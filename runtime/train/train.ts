@@ -84,7 +84,7 @@ export async function train(config: Config, engine: Engine, options: TrainOption
   const start = findStart(config, params, checkpoints, cwd);
   if (start.data) dataset.restore(start.data);
   const output = checkpoints === undefined ? undefined : outputOf(config, checkpoints, start);
-  const directory = output && claimModel(output);
+  const directory = output && claimModel(output, isOver(config, start));
   const saver = output && openSaver(config, output, on);
   try {
     // A head that drafts is not trained: the model keeps the one it came with.
@@ -98,6 +98,8 @@ export async function train(config: Config, engine: Engine, options: TrainOption
       metrics({ step, ...measured.scalars, ...measured.tables });
       on({ kind: "step", step, of: values.steps, ...measured });
     });
+    // Where there is a model of so many steps, there is a checkpoint of them too.
+    await saver?.finish();
     if (directory) {
       saveHuggingFace(
         directory,
@@ -109,8 +111,8 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     }
     const text = sample.run(engine, weights);
     if (text !== undefined) on({ kind: "sample", prompt: values.sample_prompt, text });
-    await saver?.finish();
-    return { steps: values.steps, loss: last?.loss ?? Number.NaN, directory: output?.model ?? null };
+    const steps = finalStep(config, start);
+    return { steps, loss: last?.loss ?? Number.NaN, directory: output?.model ?? null };
   } catch (error) {
     // What is being saved is whole and comes to its end; the failure told is the first.
     await saver?.finish().catch(() => {});
@@ -123,16 +125,21 @@ export async function train(config: Config, engine: Engine, options: TrainOption
 /** Where a run saves: the state after some steps, to go on from, and the model at the end, for transformers. */
 type Output = { readonly checkpoints: string; readonly model: string };
 
-function outputOf({ values }: Config, checkpoints: string, start: Start): Output {
-  // The steps that the model has taken, which are more than those asked for where a longer run is gone on from.
-  const steps = Math.max(values.steps, start.step);
-  return { checkpoints, model: join(dirname(checkpoints), "hugging_face", String(steps)) };
-}
+const outputOf = (config: Config, checkpoints: string, start: Start): Output => ({
+  checkpoints,
+  model: join(dirname(checkpoints), "hugging_face", String(finalStep(config, start))),
+});
 
-/** The model's place; nothing when an earlier run to the same step has filled it. */
-function claimModel({ model }: Output): ClaimedDirectory | undefined {
+/** The steps that the model has taken at the end: more than asked for where a longer run is gone on from. */
+const finalStep = ({ values }: Config, { step }: Start): number => Math.max(values.steps, step);
+
+/** Whether no step is left to take. */
+const isOver = ({ values }: Config, { step }: Start): boolean => step >= values.steps;
+
+/** The model's place; nothing when an earlier run has filled it and there is nothing to add. */
+function claimModel({ model }: Output, isOver: boolean): ClaimedDirectory | undefined {
   removePartial(model);
-  return existsSync(model) ? undefined : claimDirectory(model);
+  return isOver && existsSync(model) ? undefined : claimDirectory(model);
 }
 
 /** Where a run begins. */

@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, test } from "@jest/globals";
 import type { Config } from "../../compiler/config/load.ts";
 import { forwardModel } from "../../compiler/model.ts";
@@ -7,6 +7,7 @@ import { openOrbax } from "../../runtime/checkpoint/orbax/read.ts";
 import { nameOf } from "../../runtime/checkpoint/orbax/tree.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { findLatest } from "../../runtime/train/checkpoints.ts";
+import { factLines } from "../../runtime/train/report.ts";
 import { type TrainEvent, train } from "../../runtime/train/train.ts";
 import { failure } from "../checkpoint/support.ts";
 import { smallest } from "../remat/models.ts";
@@ -94,6 +95,35 @@ test("a run that is over has nothing left to do", async () => {
   expect(fewer.losses).toEqual([]);
   // A model is named by the steps it has taken.
   expect(fs.readdirSync(join(out, "r", "hugging_face"))).toEqual(["6", "8"]);
+});
+
+test("a model that is there already is refused before a step is taken that would change it", async () => {
+  const out = scratch();
+  await run(configOf(out, "steps=1"));
+  const file = join(out, "r", "hugging_face", "1", "model.safetensors");
+  const before = fs.readFileSync(file);
+  fs.rmSync(join(out, "r", "checkpoints"), { recursive: true });
+  const steps: number[] = [];
+  const again = train(configOf(out, "steps=1", "learning_rate=0.5"), engine, {
+    cwd: process.cwd(),
+    breathe: async () => {},
+    on: (event) => void (event.kind === "step" && steps.push(event.step)),
+  });
+  const { code, message } = await rejection(again);
+  expect([code, message, steps]).toEqual(["checkpoint-exists", expect.stringContaining(dirname(file)), []]);
+  expect(Buffer.compare(fs.readFileSync(file), before)).toBe(0);
+});
+
+test("a run without a step left says so, and its model is of the steps that were taken", async () => {
+  const out = scratch();
+  await run(configOf(out, "steps=2"));
+  fs.rmSync(join(out, "r", "hugging_face"), { recursive: true });
+  const { events } = await run(configOf(out, "steps=1"));
+  const lines = events.flatMap((event) => (event.kind === "start" ? factLines(event.facts) : []));
+  expect(lines).toContain("nothing is left to train: steps=1, and 2 are taken");
+  expect(events.filter(({ kind }) => kind !== "start")).toEqual([
+    { kind: "saved", directory: join(out, "r", "hugging_face", "2") },
+  ]);
 });
 
 test.each([
