@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { Q3Error } from "../../compiler/diag.ts";
+import type { Location } from "../../runtime/checkpoint/ocdbt/data-files.ts";
 import { encodeManifest } from "../../runtime/checkpoint/ocdbt/manifest.ts";
 import { encodeNode } from "../../runtime/checkpoint/ocdbt/node.ts";
-import { openOcdbt } from "../../runtime/checkpoint/ocdbt/read.ts";
+import { openOcdbt, readOcdbtEntries } from "../../runtime/checkpoint/ocdbt/read.ts";
 import { createOcdbt, mergeOcdbt, type OcdbtOptions } from "../../runtime/checkpoint/ocdbt/write.ts";
 import { failure } from "./support.ts";
 
@@ -345,6 +346,28 @@ test("a data file that is gone or cut short is named, with the key", () => {
   );
   fs.rmSync(file!);
   expect(failure(() => openOcdbt(path)).message).toContain(`${file}: no such file`);
+});
+
+test("every data file that is gone or cut short is named, with all that was lost with it", () => {
+  const path = fresh();
+  const keys = ["a/c/0", "a/c/1", "b/c/0", "d/c/0"];
+  write(path, new Map(keys.map((key) => [key, new Uint8Array(100)])), {
+    maxInlineBytes: 0,
+    dataFileBytes: 200,
+  });
+  const entries = readOcdbtEntries(path);
+  const fileOf = (key: string): string => {
+    const value = entries.find((entry) => Buffer.from(entry.key).toString() === key)?.value as Location;
+    return join(path, value.file.path);
+  };
+  expect(fileOf("a/c/0")).toBe(fileOf("a/c/1"));
+  fs.rmSync(fileOf("a/c/0"));
+  fs.truncateSync(fileOf("b/c/0"), 10);
+  const { message } = failure(() => openOcdbt(path));
+  expect(message).toContain(`file-missing: ${fileOf("a/c/0")}: no such file`);
+  expect(message).toContain("cannot be read without it: a\n");
+  expect(message).toContain(`ocdbt-damaged: ${fileOf("b/c/0")}: the value of \`b/c/0\` is expected`);
+  expect(message).toContain("cannot be read without it: b, d\n");
 });
 
 function openOcdbtFiles(path: string): readonly string[] {

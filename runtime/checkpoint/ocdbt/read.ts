@@ -2,7 +2,7 @@
 // their values lie are in memory; values are read when asked for.
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { didYouMean, fail, invariant } from "../../../compiler/diag.ts";
+import { didYouMean, fail, invariant, Q3Error } from "../../../compiler/diag.ts";
 import { decodeUtf8, failRead, isTooLong, readAt, reason } from "../../files.ts";
 import type { KvReader } from "../kv.ts";
 import type { DataFile, Location } from "./data-files.ts";
@@ -180,6 +180,7 @@ function readTree(files: Files, { settings, version }: Manifest): readonly LeafE
   // Nodes of one tree never overlap. Were they allowed to, few bytes could stand for a tree without end.
   const visited = new Set<string>();
   const budgets = new Map<string, number>();
+  const lost = lostValues(files);
   let last: Uint8Array | undefined;
   let keyBytes = 0;
 
@@ -206,13 +207,43 @@ function readTree(files: Files, { settings, version }: Manifest): readonly LeafE
       keyBytes += key.length;
       if (last && Buffer.compare(last, key) >= 0) failDamaged(where, "its keys are not sorted");
       if (keyBytes > MAX_KEY_BYTES) failDamaged(where, `all keys take more than ${MAX_KEY_BYTES} bytes`);
-      if (isOutOfLine(value)) requireInside(value, `the value of \`${decodeUtf8(where, key)}\``, files);
+      if (isOutOfLine(value)) lost.check(value, decodeUtf8(where, key));
       last = key;
       entries.push({ key, value });
     }
   };
   if (version?.root) visit(version.root, new Uint8Array());
+  lost.refuse();
   return entries;
+}
+
+/** Collects the values that files do not hold, so that one error says of each file what was lost with it. */
+function lostValues(files: Files) {
+  const lost = new Map<string, { readonly first: Q3Error; readonly names: Set<string> }>();
+  return {
+    check(value: Location, key: string): void {
+      try {
+        requireInside(value, `the value of \`${key}\``, files);
+      } catch (error) {
+        if (!(error instanceof Q3Error)) throw error;
+        const { path } = value.file;
+        const file = lost.get(path) ?? { first: error, names: new Set() };
+        lost.set(path, file);
+        // Keys are paths: what comes before the slash is one thing, in many pieces perhaps.
+        file.names.add(key.split("/", 1)[0] ?? key);
+      }
+    },
+    refuse(): void {
+      const problems = [...lost.values()].flatMap(({ first, names }) =>
+        first.diagnostics.map((diagnostic) => ({
+          ...diagnostic,
+          notes: [{ message: `cannot be read without it: ${[...names].join(", ")}` }],
+          help: "copy this file again, or use an earlier checkpoint",
+        })),
+      );
+      if (problems.length > 0) throw new Q3Error(problems);
+    },
+  };
 }
 
 const concatenate = (a: Uint8Array, b: Uint8Array): Uint8Array =>
