@@ -104,7 +104,18 @@ type DTypeName = keyof typeof STORED;
 function dtypeOf(config: Config, flag: string | undefined) {
   const from = config.origin("weight_dtype").from;
   const isAsked = from === "command line" || from === "environment" || from === "file";
-  const name = flag ?? (isAsked ? config.values.weight_dtype : undefined);
+  const asked = isAsked ? config.values.weight_dtype : undefined;
+  const name = flag ?? asked;
+  if (asked !== undefined && name !== asked)
+    return fail(
+      {
+        code: "bad-flag-value",
+        message: `\`--save_dtype\` is \`${name}\`, but \`weight_dtype\` is \`${asked}\``,
+        at: config.spanOf("weight_dtype"),
+        help: "give one of them",
+      },
+      2,
+    );
   if (name === undefined) return undefined;
   if (!Object.hasOwn(STORED, name))
     return fail(
@@ -128,15 +139,12 @@ function formatNamed(text: string | undefined): "huggingface" | "maxtext" | unde
 // Below this, starting threads takes longer than the work.
 const THREADS_FROM = 1 << 27;
 
-const gigabytes = (bytes: number): string =>
-  bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
-
 export const convert: Command<typeof flags> = {
   name: "convert",
   summary: "Convert checkpoints: Hugging Face to MaxText and back, layers stacked or single.",
   usage: "convert FROM TO [key=value ...] | convert <config.yml | base> [key=value ...]",
   details: [
-    "FROM is a Hugging Face folder or an Orbax checkpoint of MaxText (an item, a step, or the folder of steps); what it is, and whether its layers are stacked, is found by looking. TO is a folder: for transformers, or the one in which MaxText's step goes (TO/0/items). --to=maxtext on a checkpoint of MaxText changes between layers stacked and single (scan_layers=true|false).",
+    "FROM is a Hugging Face folder or an Orbax checkpoint of MaxText (an item, a step, or the folder of steps); what it is, and whether its layers are stacked, is found by looking. TO is a folder: for transformers, or the one in which MaxText's step goes (TO/0/items), beside other steps if there are any. --to=maxtext on a checkpoint of MaxText changes between layers stacked and single (scan_layers=true|false).",
     "MaxText's own lines work too: model_name, base_output_directory, scan_layers, --hf_model_path for to_maxtext, load_parameters_path for to_huggingface.",
     "Every tensor keeps its dtype unless weight_dtype is given. Configuration and tokenizer go along, in TO/0/hugging_face beside MaxText's item. Tensors mtp.* are kept both ways. A run that was cut off goes on where it was, when the same line is given again.",
   ],
@@ -155,6 +163,7 @@ export const convert: Command<typeof flags> = {
     requireLocal(config, "base_output_directory", "load_parameters_path");
     const { draftParams, forwardModel } = await import("../compiler/model.ts");
     const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face.ts");
+    const { formatBytes } = await import("../compiler/plan/report.ts");
     const { prepareConversion } = await import("../runtime/checkpoint/convert/convert.ts");
     const source = sourceOf(config, from, hfPath, io.cwd);
     const prepared = prepareConversion({
@@ -174,7 +183,7 @@ export const convert: Command<typeof flags> = {
         io.out(JSON.stringify({ kind: "start", ...facts, left_out: Object.fromEntries(leftOut) }));
       else if (!given.json) {
         io.out(`from: ${source} (${prepared.from})`);
-        io.out(`to: ${path} (${prepared.to}), ${tensors.length} tensors, ${gigabytes(bytes)}`);
+        io.out(`to: ${path} (${prepared.to}), ${tensors.length} tensors, ${formatBytes(bytes)}`);
         for (const [key, count] of leftOut)
           io.err(`left out: ${key}, ${count} tensors that have no place there`);
       }
@@ -193,7 +202,7 @@ export const convert: Command<typeof flags> = {
       await prepared.run(threads, progress);
       const seconds = (performance.now() - start) / 1000;
       if (given.json) io.out(JSON.stringify({ kind: "converted", path, bytes, seconds }));
-      else io.out(`converted: ${path} in ${seconds.toFixed(1)} s, ${gigabytes(bytes / seconds)}/s`);
+      else io.out(`converted: ${path} in ${seconds.toFixed(1)} s, ${formatBytes(bytes / seconds)}/s`);
     } finally {
       prepared.close();
     }

@@ -16,7 +16,7 @@ test("FROM TO: there, to the other layout, and back", async () => {
   ];
   const there = await q3c(["convert", MODEL, tree]);
   expect(there.out).toMatch(
-    /^from: .*maxtext-tiny \(huggingface\)\nto: .*tree\/0\/items \(maxtext\), 70 tensors, 1\.4 MB\nconverted: .*tree\/0\/items in \d/,
+    /^from: .*maxtext-tiny \(huggingface\)\nto: .*tree\/0\/items \(maxtext\), 70 tensors, 1\.3 MiB\nconverted: .*tree\/0\/items in \d/,
   );
   const other = await q3c(["convert", tree, single, "--to=maxtext", "scan_layers=false"]);
   expect([other.code, other.err]).toEqual([0, ""]);
@@ -90,6 +90,9 @@ test.each([
   [["convert", MODEL, "out", "--to=gguf"], "bad-flag-value"],
   [["convert", MODEL, "out", "--save_dtype=int8"], "bad-flag-value"],
   [["convert", MODEL, "gs://bucket/x"], "remote-path"],
+  [["convert", MODEL, "out", "--save_dtype=bfloat16", "weight_dtype=float32"], "bad-flag-value"],
+  [["convert", MODEL, MODEL], "output-in-source"],
+  [["convert", MODEL, `${MODEL}/../maxtext-tiny/out`], "output-in-source"],
   [["convert", "nowhere", "out", "model_name=qwen3-next-tiny"], "file-missing"],
 ])("%j is refused: %s", async (line, code) => {
   const found = await q3c(line);

@@ -1,8 +1,10 @@
 // Conversions between checkpoints: Hugging Face ⇄ MaxText, and MaxText's layers stacked ⇄ single. What is in memory at
 // any time is a few blocks, whatever the model's size; what is finished outlives a run that is cut off.
 import * as fs from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
+import { formatBytes } from "../../../compiler/plan/report.ts";
+
 import type { Contents, ModelParams } from "../contents.ts";
 import { refuseOccupied } from "../create-safetensors.ts";
 import type { TreeOptions } from "../layout.ts";
@@ -63,6 +65,7 @@ export function prepareConversion(conversion: Conversion): Prepared {
   const opened = look(conversion);
   const { format, tensors: source } = opened.checkpoint;
   try {
+    requireApart(conversion, source.path);
     const from = format === "orbax" ? "maxtext" : "huggingface";
     const to = conversion.to ?? (from === "maxtext" ? "huggingface" : "maxtext");
     const { output, leftOut } = plan(conversion, to, opened);
@@ -82,6 +85,23 @@ export function prepareConversion(conversion: Conversion): Prepared {
     source.close();
     throw error;
   }
+}
+
+/** A checkpoint is not written into the one it is made of, whose files stay as they are. */
+function requireApart({ source, output }: Conversion, opened: string): void {
+  const place = realPath(output);
+  if (place === realPath(source) || `${place}${sep}`.startsWith(`${realPath(opened)}${sep}`))
+    fail({
+      code: "output-in-source",
+      message: `${output}: lies in ${source}, which is to be converted`,
+      help: "name a directory beside it",
+    });
+}
+
+/** The path without links, of which not all need be there. */
+function realPath(path: string): string {
+  const there = existing(resolve(path));
+  return join(fs.realpathSync(there), relative(there, resolve(path)));
 }
 
 function countByKey(names: readonly string[]): ReadonlyMap<string, number> {
@@ -203,12 +223,10 @@ function requireRoom({ aside }: Output, bytes: number): void {
   if (free < bytes)
     fail({
       code: "disk-full",
-      message: `${disk}: the conversion writes ${gigabytes(bytes)}, but only ${gigabytes(free)} are free`,
+      message: `${disk}: the conversion writes ${formatBytes(bytes)}, but only ${formatBytes(free)} are free`,
       help: "make room, or choose another base_output_directory",
     });
 }
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** The path, or the nearest directory above it that is there. */
 const existing = (path: string): string =>
