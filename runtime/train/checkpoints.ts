@@ -2,13 +2,13 @@
 // where a run left off.
 import { once } from "node:events";
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
-import { fail, Q3Error } from "../../compiler/diag.ts";
-import { ASIDE, finishedSteps } from "../checkpoint/orbax/files.ts";
+import { type Diagnostic, fail, Q3Error } from "../../compiler/diag.ts";
+import { ASIDE, finishedSteps, stepsIn } from "../checkpoint/orbax/files.ts";
 import { openOrbax } from "../checkpoint/orbax/read.ts";
 import { createOrbax, type OrbaxOptions, type OrbaxTensor } from "../checkpoint/orbax/write.ts";
 import type { DatasetState } from "../data/dataset.ts";
@@ -92,10 +92,48 @@ export type Resumed = {
   readonly from: string;
 };
 
-/** The latest finished checkpoint in the directory of a run's steps; nothing when there is none. */
+/**
+ * The latest checkpoint in the directory of a run's steps; nothing when there is none. When it is damaged that is an
+ * error: the run would come to the same step and find its place taken.
+ */
 export function findLatest(root: string, config: Config, params: readonly ParamDecl[]): Resumed | undefined {
-  const [latest] = finishedSteps(root);
-  return latest === undefined ? undefined : readResumed(latest, config, params);
+  const [latest] = fs.existsSync(root) ? stepsIn(root) : [];
+  if (latest === undefined) return undefined;
+  try {
+    return readResumed(latest, config, params);
+  } catch (error) {
+    if (!(error instanceof Q3Error) || isWhole(latest)) throw error;
+    return failDamaged(root, error.diagnostics);
+  }
+}
+
+function failDamaged(root: string, problems: readonly Diagnostic[]): never {
+  const steps = stepsIn(root);
+  const whole = steps.findIndex(isWhole);
+  const damaged = (whole < 0 ? steps : steps.slice(0, whole)).map((step) => basename(step)).join(", ");
+  return fail({
+    code: "checkpoint-damaged",
+    message: `${root}: the run cannot go on: damaged or unfinished is ${damaged}, ${whole < 0 ? "and no step is whole" : `the last whole step is ${basename(steps[whole] ?? "")}`}`,
+    notes: problems.map(({ message }) => ({ message })),
+    help: `remove ${damaged} there and run again, to ${whole < 0 ? "start anew" : "go on from the last whole step"}`,
+  });
+}
+
+/** Whether every chunk of a step can be read. */
+function isWhole(step: string): boolean {
+  try {
+    const reader = openOrbax(step);
+    try {
+      for (const name of reader.tensors.keys())
+        for (const box of reader.chunksOf(name)) reader.read(name, box);
+      return true;
+    } finally {
+      reader.close();
+    }
+  } catch (error) {
+    if (error instanceof Q3Error) return false;
+    throw error;
+  }
 }
 
 /** The state in an Orbax checkpoint: the directory of an item, of a step, or of all steps, of which the latest. */

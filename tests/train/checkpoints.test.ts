@@ -236,6 +236,29 @@ test("what a save that was cut off left is removed and never taken for a checkpo
   expect(fs.readdirSync(join(out, "r", "hugging_face"))).toEqual(["6"]);
 });
 
+test("a damaged latest checkpoint is refused before the first step, with the last whole one", async () => {
+  const out = scratch();
+  await run(configOf(out, "checkpoint_period=2"));
+  const root = join(out, "r", "checkpoints");
+  const more = configOf(out, "steps=9");
+  const refused = async () => {
+    const { code, message } = await rejection(run(more));
+    expect(code).toBe("checkpoint-damaged");
+    return message;
+  };
+  const data = fs.readdirSync(join(root, "5", "items", "ocdbt.process_0", "d"));
+  for (const name of data) fs.truncateSync(join(root, "5", "items", "ocdbt.process_0", "d", name), 9);
+  expect(await refused()).toMatch(
+    /unfinished is 5, the last whole step is 4\nnote: .*\nhelp: remove 5 there/,
+  );
+  fs.rmSync(join(root, "4", "items", "_METADATA"));
+  expect(await refused()).toMatch(/unfinished is 5, 4, the last whole step is 2\n/);
+  fs.rmSync(join(root, "5"), { recursive: true });
+  expect(await refused()).toMatch(/unfinished is 4, the last whole step is 2\n/);
+  fs.rmSync(join(root, "2"), { recursive: true });
+  expect(await refused()).toMatch(/unfinished is 4, and no step is whole\n.*\nhelp: .* start anew/);
+});
+
 test("the metrics file goes on where the run does", async () => {
   const out = scratch();
   const file = join(out, "metrics.jsonl");

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { randomFrom } from "../support/random.ts";
@@ -18,7 +18,8 @@ test("training that is killed goes on from the latest checkpoint as if nothing h
 
 test("a checkpoint that cannot be written ends the run with its error, though a thread writes it", async () => {
   const out = scratch();
-  mkdirSync(join(out, "killed", "checkpoints", "0"), { recursive: true });
+  mkdirSync(join(out, "killed", "checkpoints"), { recursive: true });
+  writeFileSync(join(out, "killed", "checkpoints", "0"), "");
   const { code, err } = await runProgram(program, out, 3);
   expect([code, err]).toEqual([
     1,
