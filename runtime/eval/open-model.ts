@@ -5,9 +5,11 @@ import type { Config } from "../../compiler/config/load.ts";
 import { fail } from "../../compiler/diag.ts";
 import { printModule } from "../../compiler/ir/print.ts";
 import { decodeModel, forwardModel } from "../../compiler/model.ts";
+import type { Weights } from "../checkpoint/hugging-face.ts";
 import { tokenizerOf } from "../data/open.ts";
 import { type Generator, openGenerator } from "../decode/generator.ts";
 import { allowedIn, beginningOf, stopsOf } from "../decode/prompts.ts";
+
 import { type Engine, requireFit } from "../engines/engine.ts";
 import { startingWeights, weightsOrigin } from "../starting-weights.ts";
 import { type Message, openChatTemplate } from "../tokenizer/chat-template.ts";
@@ -15,7 +17,14 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { beginReading, type Reading } from "./reading.ts";
 
 /** What a model's answers depend on besides the questions. */
-export type ModelFacts = { readonly weights: string; readonly program: string; readonly tokenizer: string };
+export type ModelFacts = {
+  /** Where they come from. */
+  readonly weights: string;
+  /** Of their names and numbers: a path may hold others tomorrow. */
+  readonly weights_sha256: string;
+  readonly program: string;
+  readonly tokenizer: string;
+};
 
 export type OpenModel = {
   readonly generator: Generator;
@@ -42,6 +51,9 @@ export type OpenModel = {
   readonly facts: ModelFacts;
 };
 
+// Numbers hashed at once.
+const PART = 1 << 28;
+
 /** Loads the weights and the tokenizer that a configuration names. */
 export function openModel(config: Config, engine: Engine, cwd: string): OpenModel {
   const { values } = config;
@@ -62,7 +74,9 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
   // Dropping counts within a run, so there a text is read in one.
   const canCut = values.moe_strategy !== "dropping";
   const options = canCut ? {} : { chunk: values.max_target_length };
-  const generator = openGenerator(config, engine, startingWeights(config, params), options);
+  const numbers = startingWeights(config, params);
+  const weightsDigest = digestOf(numbers);
+  const generator = openGenerator(config, engine, numbers, options);
   const program = createHash("sha256")
     .update(printModule(forwardModel(config).module))
     .digest("hex");
@@ -84,8 +98,21 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
     chat: (messages) => openChatTemplate(tokenizer, template).render(messages),
     facts: {
       weights: weightsOrigin(config),
+      weights_sha256: weightsDigest,
       program: program.slice(0, 16),
       tokenizer: [values.tokenizer_type, values.tokenizer_path ?? ""].join(" ").trim(),
     },
   };
+}
+
+/** The same for the same numbers, whatever files they were read from. */
+function digestOf(weights: Weights): string {
+  const hash = createHash("sha256");
+  for (const name of [...weights.keys()].toSorted()) {
+    const numbers = weights.get(name) ?? new Float32Array();
+    hash.update(`${JSON.stringify(name)} ${numbers.length}\n`);
+    // One update takes less than 2 GiB.
+    for (let at = 0; at < numbers.length; at += PART) hash.update(numbers.subarray(at, at + PART));
+  }
+  return hash.digest("hex");
 }

@@ -126,6 +126,12 @@ test("a template of one's own, and one without a question", () => {
   const { start, end } = wording(question!, [example!]);
   expect([start, end]).toEqual(["On a b: {choices}\nA. x\nB. y\nSo: B\n\n", "{choices}\nA. x\nB. y\nSo:"]);
   expect(failure(() => wordingOf("{choices}")).code).toBe("mmlu-template");
+  expect(failure(() => wordingOf('{subjct} {question} {"a": {}}'))).toMatchObject({
+    code: "mmlu-template",
+    message: expect.stringMatching(/`\{subjct\}`.*\nhelp: did you mean `\{subject\}`\?/),
+  });
+  const json = wordingOf('{question} {"a": {}, "{ b }": 1}');
+  expect(json(question!, []).end).toBe('{choices} {"a": {}, "{ b }": 1}');
 });
 
 test("examples and limits are counted for each subject", () => {
@@ -495,6 +501,12 @@ test("q3c mmlu: a table, or JSON; a second call has nothing left to ask", async 
   expect(await q3c(["mmlu", "examples/train.yml"])).toMatchObject({
     code: 2,
     err: expect.stringMatching(/data_path/),
+  });
+  // What weights are called stays the same; a folder's files can be others by now too.
+  const retrained = await q3c([...line, "dense_init_scale=3"]);
+  expect(retrained).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/another run: weights_sha256 was "/),
   });
   const other = await q3c([...line, "--scoring=generation"]);
   expect(other).toMatchObject({

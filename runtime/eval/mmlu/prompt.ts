@@ -1,6 +1,6 @@
 // The text that asks a question: MaxText's template, which lm-evaluation-harness words the same.
 
-import { fail } from "../../../compiler/diag.ts";
+import { didYouMean, fail } from "../../../compiler/diag.ts";
 import { lettersOf, type Question } from "./question.ts";
 
 /** MaxText's template; `{choices}` is a line for each: its letter, a full stop, a space and its text. */
@@ -8,6 +8,7 @@ export const DEFAULT_TEMPLATE =
   "The following are multiple choice questions (with answers) about {subject}.\n\n{question}\n{choices}\nAnswer:";
 
 const ASKED = "{question}";
+const PLACES = ["{subject}", ASKED, "{choices}"];
 
 /** A question as it is asked: what it has in common with others of its subject, and what is its own. */
 export type Prompt = { readonly start: string; readonly end: string };
@@ -20,13 +21,24 @@ export type Wording = (question: Question, examples: readonly Question[]) => Pro
  * and an empty line.
  */
 export function wordingOf(template: string): Wording {
+  const stranger = template.match(/\{\w+\}/g)?.find((place) => !PLACES.includes(place));
+  if (stranger !== undefined) {
+    fail(
+      {
+        code: "mmlu-template",
+        message: `the prompt template has a place \`${stranger}\`; its places are ${PLACES.join(", ")}`,
+        help: didYouMean(stranger, PLACES),
+      },
+      2,
+    );
+  }
   const at = template.indexOf(ASKED);
   if (at < 0) {
     fail(
       {
         code: "mmlu-template",
         message: `the prompt template has no \`${ASKED}\`: ${JSON.stringify(template)}`,
-        help: "its places are {subject}, {question} and {choices}",
+        help: `its places are ${PLACES.join(", ")}`,
       },
       2,
     );
