@@ -1,5 +1,6 @@
 // q3c check-logits: a model's logits against golden ones, as MaxText's forward_pass_logit_checker.
 
+import { resolve } from "node:path";
 import type { Config } from "../compiler/config/load.ts";
 import { fail } from "../compiler/diag.ts";
 import type { GoldenRecord } from "../runtime/eval/golden-record.ts";
@@ -62,10 +63,8 @@ async function openGolden(
         },
         2,
       );
-    const { requireReadable } = await import("../runtime/files.ts");
     const { readGolden } = await import("../runtime/eval/golden.ts");
-    requireReadable(path);
-    return readGolden(path);
+    return readGolden(resolve(io.cwd, path));
   }
   const { hf_model_path: model } = given;
   if (model === undefined || model === "")
@@ -131,14 +130,18 @@ export const checkLogits: Command<typeof flags> = {
     const { module, params } = forwardModel(config);
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");
     const golden = await openGolden(path, given, config, io);
-    out(`weights: ${weightsOrigin(config)}`);
-    const head = startingDraft(config);
-    const weights = new Map([...startingWeights(config, params), ...(head?.weights ?? [])]);
-    const forward = openForward(config, engine, weights);
     const result = await check({
       golden,
-      forward: async (tokens) => forward.run(tokens),
-      draft: head && (async (tokens) => forward.draft(tokens)),
+      async open() {
+        out(`weights: ${weightsOrigin(config)}`);
+        const head = startingDraft(config);
+        const weights = new Map([...startingWeights(config, params), ...(head?.weights ?? [])]);
+        const forward = openForward(config, engine, weights);
+        return {
+          forward: async (tokens) => forward.run(tokens),
+          draft: head && (async (tokens) => forward.draft(tokens)),
+        };
+      },
       decode: await decoder(config, io.cwd),
       modelVocab: config.values.vocab_size,
       atol: given.atol,

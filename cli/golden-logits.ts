@@ -76,16 +76,16 @@ async function* ownLogits(
   printWarnings(config, io, given.json, false);
   const { requireLocal } = await import("../compiler/config/remote.ts");
   requireLocal(config, "load_parameters_path", "tokenizer_path");
-  const { openPromptLogits } = await import("../runtime/eval/own-logits.ts");
+  const { promptLogits } = await import("../runtime/eval/own-logits.ts");
   const { weightsOrigin } = await import("../runtime/starting-weights.ts");
   const engine = await startEngine(config);
-  const logitsOf = openPromptLogits(config, engine, {
+  const logits = promptLogits(config, engine, prompts, {
     cwd: io.cwd,
     applyChatTemplate: given["apply-chat-template"],
   });
   if (!given.json) io.out(`computed by q3c on ${engine.name}, weights ${weightsOrigin(config)}`);
-  for (const prompt of prompts) {
-    yield logitsOf(prompt);
+  for (const each of logits) {
+    yield each;
     await breathe();
   }
 }

@@ -43,7 +43,8 @@ export function failRead(path: string, error: unknown): never {
 /** Turns what `node:fs` throws while writing `path` into a diagnostic; anything else goes on as it is. */
 export function failWrite(path: string, error: unknown): never {
   if (errno(error) === undefined) throw error;
-  fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason(error)}` });
+  const why = errno(error) === "ENOENT" ? `there is no folder ${dirname(path)}` : reason(error);
+  fail({ code: "file-unwritable", message: `${path}: cannot be written: ${why}` });
 }
 
 // One read call moves less than 2 GiB on every platform.

@@ -8,9 +8,22 @@ import type { Dataset } from "./dataset.ts";
 import { syntheticDataset } from "./synthetic.ts";
 import { textDataset } from "./text.ts";
 
-/** Opens the configuration's tokenizer; an error about the path points at its key. */
-export const tokenizerOf = ({ values }: Config, cwd: string): Tokenizer =>
-  openTokenizer({ type: values.tokenizer_type, path: values.tokenizer_path ?? "", cwd });
+/** Opens the configuration's tokenizer: the one that it names, or the one beside the weights. */
+export function tokenizerOf(config: Config, cwd: string): Tokenizer {
+  const { tokenizer_type: type, tokenizer_path: path } = config.values;
+  if (path === null && config.huggingFace !== null && config.origin("tokenizer_type").from === "default") {
+    fail(
+      {
+        code: "tokenizer-missing",
+        message: `${config.values.model_name} has no tokenizer.json, and no tokenizer is named`,
+        at: config.spanOf("model_name"),
+        help: "save the model's tokenizer there, or set tokenizer_type=huggingface and tokenizer_path to its folder",
+      },
+      2,
+    );
+  }
+  return openTokenizer({ type, path: path ?? "", cwd });
+}
 
 /** Micro batches for training: rows of one step are `gradient_accumulation_steps` batches. */
 export function openDataset(config: Config, tokenizer: () => Tokenizer, cwd: string): Dataset {

@@ -6,14 +6,20 @@ import { type GoldenRecord, rowsOf } from "./golden-record.ts";
 import { openGoldenWriter } from "./golden-writer.ts";
 import { failuresOf, type LogitCheck, type RecordCheck, recordLines, verdictLines } from "./report.ts";
 
-/** What to check, against what, and where to say so. */
-export type CheckLogitsOptions = Omit<CompareOptions, "rtol"> & {
-  /** Golden records, each asked for when the one before is done. */
-  readonly golden: Iterable<GoldenRecord> | AsyncIterable<GoldenRecord>;
+/** What computes logits. */
+export type CheckedModel = {
   /** Logits of every position of a prompt, row-major [tokens, vocab], in a new array each time. */
   readonly forward: (tokens: readonly number[]) => Promise<LogitTable>;
   /** The same of the head that drafts, at every position but the last; not given where the model has none. */
   readonly draft?: ((tokens: readonly number[]) => Promise<LogitTable>) | undefined;
+};
+
+/** What to check, against what, and where to say so. */
+export type CheckLogitsOptions = Omit<CompareOptions, "rtol"> & {
+  /** Golden records, each asked for when the one before is done. */
+  readonly golden: Iterable<GoldenRecord> | AsyncIterable<GoldenRecord>;
+  /** Loads the model; asked for when a first record is there to run. */
+  readonly open: () => Promise<CheckedModel>;
   readonly decode: (id: number) => string;
   /** Relative tolerance, beside `atol`; 1e-5 if not given. */
   readonly rtol?: number | undefined;
@@ -39,9 +45,11 @@ export async function checkLogits(options: CheckLogitsOptions): Promise<LogitChe
       : openGoldenWriter(outputLogitsPath, "json", { overwrite: options.overwrite });
   const criteria = { ...(atol !== undefined && { atol }), rtol, ...(maxKlDiv !== undefined && { maxKlDiv }) };
   const records: RecordCheck[] = [];
+  let opened: CheckedModel | undefined;
   try {
     for await (const golden of options.golden) {
-      const model = await runModel(golden, options);
+      opened ??= await options.open();
+      const model = await runModel(golden, opened, options);
       const comparison = compareLogits(model, golden, { ...options, rtol });
       const failures = failuresOf(comparison, criteria);
       const { kind, index, prompt, tokens, place } = golden;
@@ -91,7 +99,11 @@ function checkOptions(options: CheckLogitsOptions): void {
     refuse("clip_logits_epsilon", "a probability between 0 and 1", clipLogitsEpsilon);
 }
 
-async function runModel(golden: GoldenRecord, options: CheckLogitsOptions): Promise<LogitTable> {
+async function runModel(
+  golden: GoldenRecord,
+  { forward, draft }: CheckedModel,
+  options: CheckLogitsOptions,
+): Promise<LogitTable> {
   const { kind, tokens, place } = golden;
   const rows = rowsOf(kind, tokens.length);
   const { start, end } = comparedRange(rows, options);
@@ -112,7 +124,7 @@ async function runModel(golden: GoldenRecord, options: CheckLogitsOptions): Prom
     });
   };
   if (options.modelVocab !== undefined) requireBelow(options.modelVocab);
-  const run = kind === "logits" ? options.forward : options.draft;
+  const run = kind === "logits" ? forward : draft;
   if (!run)
     return fail({
       code: "golden-draft",

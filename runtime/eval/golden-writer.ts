@@ -1,9 +1,7 @@
 // Writes golden logits in MaxText's forms, record by record: JSON Lines, or a pickle of a list of dicts with NumPy arrays.
 
-import * as fs from "node:fs";
-import { dirname } from "node:path";
 import { fail } from "../../compiler/diag.ts";
-import { type AsideOptions, failWrite, openAside } from "../files.ts";
+import { type AsideOptions, openAside } from "../files.ts";
 import { pickleEnd, pickleRecord, pickleStart } from "./golden-pickle-writer.ts";
 import type { WrittenRecord, WrittenValue } from "./golden-record.ts";
 
@@ -57,11 +55,6 @@ export function openGoldenWriter(
   options: AsideOptions = {},
 ): GoldenWriter {
   const form: Form = forms[format];
-  try {
-    fs.mkdirSync(dirname(path), { recursive: true });
-  } catch (error) {
-    failWrite(path, error);
-  }
   const file = openAside(path, options);
   const put = (parts: Iterable<Uint8Array>): void => {
     for (const part of parts) file.append(part);

@@ -28,16 +28,16 @@ const readers: ReadonlyMap<string, Reader> = new Map([
 
 /** The records of a golden file, one after the other. */
 export function* readGolden(path: string): Generator<GoldenRecord, void> {
-  const read =
-    readers.get(extname(path)) ??
-    fail({
-      code: "golden-format",
-      message: `${path}: golden logits are in a file that ends with ${[...readers.keys()].join(", ")}`,
-      help: "write one record per line of JSON, each with `prompt`, `tokens` and `logits`",
-    });
   let file: number | undefined;
   try {
     file = fs.openSync(path, "r");
+    const read =
+      readers.get(extname(path)) ??
+      fail({
+        code: "golden-format",
+        message: `${path}: golden logits are in a file that ends with ${[...readers.keys()].join(", ")}`,
+        help: "write one record per line of JSON, each with `prompt`, `tokens` and `logits`",
+      });
     yield* read(path, file);
   } catch (error) {
     failRead(path, error);

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "@jest/globals";
 import { Q3Error } from "../../compiler/diag.ts";
-import { type CheckLogitsOptions, checkLogits } from "../../runtime/eval/check-logits.ts";
+import { type CheckedModel, type CheckLogitsOptions, checkLogits } from "../../runtime/eval/check-logits.ts";
 import { readGolden } from "../../runtime/eval/golden.ts";
 import { checkJson } from "../../runtime/eval/report.ts";
 import { fileOf } from "../checkpoint/support.ts";
@@ -32,7 +32,11 @@ const NEAR = rows(4, 12, (position, id) => OFF.get(`${position} ${id}`) ?? 0);
 type Run = { readonly lines: readonly string[]; readonly check: Awaited<ReturnType<typeof checkLogits>> };
 
 async function run(
-  options: Partial<CheckLogitsOptions>,
+  {
+    forward = async (tokens) => table(model.slice(0, tokens.length)),
+    draft,
+    ...options
+  }: Partial<CheckLogitsOptions & CheckedModel>,
   model: readonly Row[] = NEAR,
   golden = goldenText(...GOLDEN),
 ): Promise<Run> {
@@ -41,7 +45,7 @@ async function run(
   const lines: string[] = [];
   const check = await checkLogits({
     golden: readGolden(path),
-    forward: async (tokens) => table(model.slice(0, tokens.length)),
+    open: async () => ({ forward, draft }),
     decode: (id) => ` <${id}>\n`.repeat(id === 4 ? 2 : 1),
     out: (line) => lines.push(line.replaceAll(path, "g.jsonl")),
     ...options,
@@ -49,7 +53,10 @@ async function run(
   return { lines, check };
 }
 
-async function problem(options: Partial<CheckLogitsOptions>, golden?: string): Promise<Q3Error> {
+async function problem(
+  options: Partial<CheckLogitsOptions & CheckedModel>,
+  golden?: string,
+): Promise<Q3Error> {
   try {
     await run({ maxKlDiv: 1, ...options }, NEAR, golden);
   } catch (error) {
@@ -126,7 +133,7 @@ test("JSON says the same, and NaN as a string", async () => {
 });
 
 test("the model's logits are written as a golden file, which reads back", async () => {
-  const outputLogitsPath = join(scratch(), "deep", "out.jsonl");
+  const outputLogitsPath = join(scratch(), "out.jsonl");
   const { lines } = await run({ maxKlDiv: 1e-9, outputLogitsPath });
   expect(lines).toContain(`Saved logits to ${outputLogitsPath}`);
   expect(fs.readdirSync(dirname(outputLogitsPath))).toEqual(["out.jsonl"]);
@@ -178,7 +185,7 @@ test("an output file that exists is refused before the model runs", async () => 
   expect((await problem({ outputLogitsPath: below, forward })).diagnostics[0]!.code).toBe("file-unwritable");
 });
 
-test.each<[options: Partial<CheckLogitsOptions>, message: string]>([
+test.each<[options: Partial<CheckLogitsOptions & CheckedModel>, message: string]>([
   [
     { maxKlDiv: undefined },
     "check-logits-criteria: at least one of --atol and --max_kl_div must be given: without them nothing is checked\nhelp: for float32 weights try --max_kl_div=1e-4",

@@ -255,7 +255,9 @@ test("a file that is missing, a directory and other formats are refused", () => 
   const directory = join(scratch(), "d.jsonl");
   fs.mkdirSync(directory);
   expect(read(directory).code).toBe("file-unreadable");
-  expect(read("g.json").message).toBe(
-    "golden-format: g.json: golden logits are in a file that ends with .jsonl, .pickle, .pkl\nhelp: write one record per line of JSON, each with `prompt`, `tokens` and `logits`",
+  const other = join(directory, "g.json");
+  fs.writeFileSync(other, "");
+  expect(read(other).message).toBe(
+    `golden-format: ${other}: golden logits are in a file that ends with .jsonl, .pickle, .pkl\nhelp: write one record per line of JSON, each with \`prompt\`, \`tokens\` and \`logits\``,
   );
 });
