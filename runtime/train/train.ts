@@ -28,6 +28,7 @@ import {
   savingBeside,
   savingInLoop,
 } from "./checkpoints.ts";
+import { holdRun } from "./hold.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
 import { type Routing, routingOf } from "./routing.ts";
 import type { TrainState } from "./state.ts";
@@ -66,7 +67,7 @@ const BYTES_PER_PARAMETER = 16;
 /** Trains as the configuration says. Errors about data, memory or where output goes come before the first step. */
 export async function train(config: Config, engine: Engine, options: TrainOptions): Promise<TrainResult> {
   const { values } = config;
-  const { cwd, on } = options;
+  const { cwd } = options;
   requireLocal(
     config,
     "load_parameters_path",
@@ -81,6 +82,31 @@ export async function train(config: Config, engine: Engine, options: TrainOption
   const sample = openSample(config, cwd);
   const dataset = openDataset(config, sample.tokenizer, cwd);
   const checkpoints = values.enable_checkpointing ? resolve(cwd, values.checkpoint_dir) : undefined;
+  const release = checkpoints === undefined ? undefined : holdRun(dirname(checkpoints));
+  try {
+    return await trainHeld(config, engine, options, { params, sample, dataset, checkpoints });
+  } finally {
+    release?.();
+  }
+}
+
+/** What a run has before it looks at what it may have left. */
+type Prepared = {
+  readonly params: readonly ParamDecl[];
+  readonly sample: ReturnType<typeof openSample>;
+  readonly dataset: Dataset;
+  readonly checkpoints: string | undefined;
+};
+
+/** Trains, with the run's directory to itself. */
+async function trainHeld(
+  config: Config,
+  engine: Engine,
+  options: TrainOptions,
+  { params, sample, dataset, checkpoints }: Prepared,
+): Promise<TrainResult> {
+  const { values } = config;
+  const { cwd, on } = options;
   const start = findStart(config, params, checkpoints, cwd);
   if (start.data) dataset.restore(start.data);
   const output = checkpoints === undefined ? undefined : outputOf(config, checkpoints, start);

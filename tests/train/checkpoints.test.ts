@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "@jest/globals";
@@ -257,6 +258,21 @@ test("a damaged latest checkpoint is refused before the first step, with the las
   expect(await refused()).toMatch(/unfinished is 4, the last whole step is 2\n/);
   fs.rmSync(join(root, "2"), { recursive: true });
   expect(await refused()).toMatch(/unfinished is 4, and no step is whole\n.*\nhelp: .* start anew/);
+});
+
+test("a run that another process trains is refused and left as it is; one whose process is gone is taken", async () => {
+  const out = scratch();
+  const saving = join(out, "r", "checkpoints", "3.orbax-checkpoint-tmp");
+  const held = (pid: number) => join(out, "r", `.training-${pid}`);
+  fs.mkdirSync(saving, { recursive: true });
+  fs.writeFileSync(held(process.ppid), "");
+  const found = await rejection(run(configOf(out, "steps=1")));
+  expect(found).toMatchObject({ code: "run-held", message: expect.stringContaining(`${process.ppid}`) });
+  expect(fs.existsSync(saving)).toBe(true);
+  fs.renameSync(held(process.ppid), held(spawnSync(process.execPath, ["--version"]).pid));
+  const { losses } = await run(configOf(out, "steps=1"));
+  expect(losses).toHaveLength(1);
+  expect(fs.readdirSync(join(out, "r")).toSorted()).toEqual(["checkpoints", "hugging_face"]);
 });
 
 test("the metrics file goes on where the run does", async () => {

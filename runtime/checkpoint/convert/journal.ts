@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { failWrite, readText } from "../../files.ts";
 import { isRecord } from "../../json.ts";
+import { isRunning } from "../../running.ts";
 import type { DonePart } from "./work.ts";
 
 const NAME = "q3c-convert.jsonl";
@@ -45,15 +46,6 @@ export function readJournal(directory: string, work: string): readonly DonePart[
     return isPart ? [[part, sum] as const] : [];
   });
   return Array.from(new Map(parts), ([part, sum]) => ({ part, sum }));
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
 }
 
 // The last line may have been cut off with the run.
