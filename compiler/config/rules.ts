@@ -105,11 +105,23 @@ function tokenizerPath(c: Context): string | null {
   return isFile(join(c.hfCheckpoint, "tokenizer.json")) ? c.hfCheckpoint : null;
 }
 
+// The name of a folder, which is made and whose leftovers are removed: it stays within base_output_directory.
+function runName(c: Context): string {
+  const name = c.given("run_name") || c.env["JOBSET_NAME"];
+  if (!name) return `${basename(c.get("model_name"))}_${stamp(c.now)}`;
+  if (!/[/\\]/.test(name) && name !== "." && name !== "..") return name;
+  return misfit(
+    c,
+    ["run_name"],
+    `\`run_name\` is the name of a folder, without / and \\ and other than . and ..; found \`${name}\``,
+    "say in base_output_directory where the run's folder lies",
+  );
+}
+
 type Settle = { readonly [K in KeyName]?: (c: Context) => Values[K] };
 
 const settle: Settle = {
-  run_name: (c) =>
-    c.given("run_name") || c.env["JOBSET_NAME"] || `${basename(c.get("model_name"))}_${stamp(c.now)}`,
+  run_name: runName,
   base_output_directory: (c) => c.given("base_output_directory") || join(c.places.cwd, "maxtext_output"),
   hf_access_token: (c) => emptyToNull(c.given("hf_access_token")) ?? c.env["HF_TOKEN"] ?? null,
   mu_dtype: (c) => c.given("mu_dtype") || c.get("weight_dtype"),

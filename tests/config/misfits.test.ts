@@ -30,6 +30,16 @@ const cases: readonly ErrorCase[] = [
       "help: leave partial_rotary_factor out, or set decoder_block to an architecture file of your own",
     ],
   },
+  ...["../esc", "a/b", "a\\b", ".."].map((name) => ({
+    claim: `a run's folder elsewhere, ${name}`,
+    args: [...tiny, `run_name=${name}`],
+    says: [
+      `command line:1:10: misfit: \`run_name\` is the name of a folder, without / and \\ and other than . and ..; found \`${name}\``,
+      `  run_name=${name}`,
+      `           ${"^".repeat(name.length)}`,
+      "help: say in base_output_directory where the run's folder lies",
+    ],
+  })),
   {
     claim: "a capacity where nothing is dropped",
     args: [...tiny, "capacity_factor=1.25"],
