@@ -6,17 +6,36 @@ import { type Diagnostic, didYouMean, Q3Error } from "../../compiler/diag.ts";
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 // Past this many of a kind, the rest are counted: a wrong checkpoint would otherwise print thousands of lines.
-const SHOWN = 20;
+const SHOWN = 5;
 
 // Comparing every name with every other takes quadratic time; with this many candidates a guess is no use anyway.
 const MAX_CANDIDATES = 500;
 
 const suggest = (name: string, candidates: readonly string[]): string | undefined =>
-  candidates.length > MAX_CANDIDATES ? undefined : didYouMean(name, candidates);
+  candidates.length > MAX_CANDIDATES
+    ? undefined
+    : didYouMean(
+        name,
+        candidates.filter((candidate) => isNear(name, candidate)),
+      );
+
+/** Whether two names differ in one part, which may be a slip. Another number is another layer, and no slip. */
+function isNear(name: string, candidate: string): boolean {
+  const [parts, others] = [name.split("."), candidate.split(".")];
+  if (parts.length !== others.length) return false;
+  const slips = parts.flatMap((part, i) => (part === others[i] ? [] : [[part, others[i] ?? ""] as const]));
+  const [slip] = slips;
+  if (!slip || slips.length > 1) return false;
+  const [part, other] = slip;
+  return !/^\d+$/.test(part) && didYouMean(part, [other]) !== undefined;
+}
 
 const brackets = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 
-/** Differences between the tensors expected and those found, as diagnostics; none when they agree. */
+/**
+ * Differences between the tensors expected and those found, as diagnostics; none when they agree. Many are summed up in
+ * the first.
+ */
 export function compareNames(expected: Shapes, found: Shapes): readonly Diagnostic[] {
   const missing = [...expected.keys()].filter((name) => !found.has(name));
   const unexpected = [...found.keys()].filter((name) => !expected.has(name));
@@ -24,7 +43,22 @@ export function compareNames(expected: Shapes, found: Shapes): readonly Diagnost
     const other = found.get(name)?.shape;
     return other && brackets(other) !== brackets(shape) ? [{ name, shape, other }] : [];
   });
+  const kinds = [
+    { what: "missing", count: missing.length },
+    { what: "unexpected", count: unexpected.length },
+    { what: "of another shape", count: misshapen.length },
+  ].filter(({ count }) => count > 0);
+  const sum = kinds.map(({ what, count }) => `${count} ${what}`).join(", ");
   return [
+    ...(kinds.some(({ count }) => count > SHOWN)
+      ? [
+          {
+            code: "checkpoint-model",
+            message: `the checkpoint holds other tensors than the model has: ${sum}; expected ${expected.size}`,
+            help: "is this the model that was saved there? model_name=… says which it is",
+          },
+        ]
+      : []),
     ...shorten("tensor-missing", "missing", missing, (name) => ({
       code: "tensor-missing",
       message: `tensor \`${name}\` is missing from the checkpoint`,

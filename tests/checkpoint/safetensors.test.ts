@@ -208,6 +208,20 @@ test("names that differ are all reported, with suggestions and shapes", () => {
 test("thousands of missing tensors are counted, not listed", () => {
   const many = new Map(Array.from({ length: 5000 }, (_, i) => [`layer.${i}`, { shape: [] }]));
   const problems = compareNames(many, new Map());
-  expect(problems.length).toBe(21);
-  expect(problems.at(-1)?.message).toBe("4980 more tensors are missing");
+  expect(problems.length).toBe(7);
+  expect(problems[0]).toMatchObject({
+    code: "checkpoint-model",
+    message: "the checkpoint holds other tensors than the model has: 5000 missing; expected 5000",
+  });
+  expect(problems.at(-1)?.message).toBe("4995 more tensors are missing");
+});
+
+test.each([
+  ["layers.0.self_attn.q_proj.weight", "layers.0.linear_attn.out_proj.weight"],
+  ["layers.0.norm.weight", "layers.1.norm.weight"],
+  ["layers.0.norm.weight", "layers.0.norm"],
+  ["layers.0.norm.weight", "layers.0.mlp.weight"],
+])("%s is not suggested for %s", (name, other) => {
+  const shapes = (one: string) => new Map([[one, { shape: [] }]]);
+  expect(compareNames(shapes(name), shapes(other)).map(({ help }) => help)).toEqual([undefined, undefined]);
 });
