@@ -1,9 +1,9 @@
 // Opens a checkpoint of any format: which it is, its files tell.
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fail } from "../../compiler/diag.ts";
 import { failRead } from "../files.ts";
-import { looksLikeOrbax, stepsIn } from "./orbax/files.ts";
+import { ITEM, looksLikeOrbax, SIDE, stepsIn, TREE } from "./orbax/files.ts";
 import { type OrbaxReader, openOrbax } from "./orbax/read.ts";
 import { openSafetensors, type Safetensors } from "./safetensors.ts";
 import { tensorsOf } from "./safetensors-boxes.ts";
@@ -19,6 +19,7 @@ export type Checkpoint =
  * steps, of which the latest finished one is taken. Steps may be directories of safetensors too.
  */
 export function openCheckpoint(path: string): Checkpoint {
+  refuseSide(path);
   if (isDirectory(path) && !hasSafetensors(path)) {
     if (looksLikeOrbax(path)) return { format: "orbax", tensors: openOrbax(path) };
     const latest = stepsIn(path).find(hasSafetensors);
@@ -41,6 +42,18 @@ function isDirectory(path: string): boolean {
   } catch (error) {
     return failRead(path, error);
   }
+}
+
+/** The folder beside an item has an index of the files that the item was made of, but not those. */
+function refuseSide(path: string): void {
+  const item = join(dirname(resolve(path)), ITEM);
+  if (basename(resolve(path)) !== SIDE || !fs.existsSync(join(item, TREE))) return;
+  if (fs.readdirSync(path).some((name) => name.endsWith(".safetensors"))) return;
+  fail({
+    code: "checkpoint-missing",
+    message: `${path}: holds a model's configuration and tokenizer; its weights are in ${item}`,
+    help: `pass load_parameters_path=${item} for the weights`,
+  });
 }
 
 const hasSafetensors = (path: string): boolean =>

@@ -144,3 +144,36 @@ test("a tree alone is of the model at --hf_model_path, one of a run of the model
   for (const out of ["b", "c"])
     expect(fs.readFileSync(join(at(out), file)).equals(fs.readFileSync(join(MODEL, file)))).toBe(true);
 });
+
+test("the folder beside an item says where the weights are", async () => {
+  const tree = join(scratch(), "tree");
+  await q3c(["convert", MODEL, tree]);
+  for (const line of [
+    ["inspect", `${tree}/0/hugging_face`],
+    ["convert", `${tree}/0/hugging_face`, `${tree}/out`],
+  ]) {
+    const { code, err } = await q3c(line);
+    expect(code).toBeGreaterThan(0);
+    expect(err).toContain(
+      `its weights are in ${tree}/0/items\nhelp: pass load_parameters_path=${tree}/0/items`,
+    );
+  }
+});
+
+test("a conversion that fails says what stays", async () => {
+  const directory = scratch();
+  const [tree, out] = [join(directory, "tree"), join(directory, "out")];
+  await q3c(["convert", MODEL, tree]);
+  const [file = ""] = (fs.readdirSync(tree, { recursive: true }) as string[])
+    .map((name) => join(tree, name))
+    .filter((name) => /[0-9a-f]{32}$/.test(name))
+    .toSorted((a, b) => fs.statSync(b).size - fs.statSync(a).size);
+  const bytes = fs.readFileSync(file);
+  fs.writeFileSync(
+    file,
+    bytes.map((byte, i) => (i === bytes.length >> 1 ? byte ^ 1 : byte)),
+  );
+  const { code, err } = await q3c(["convert", tree, out]);
+  expect(code).toBe(1);
+  expect(err).toContain(`note: what is finished stays in ${directory}/.out.partial`);
+});

@@ -2,7 +2,7 @@
 // any time is a few blocks, whatever the model's size; what is finished outlives a run that is cut off.
 import * as fs from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
-import { fail } from "../../../compiler/diag.ts";
+import { fail, Q3Error } from "../../../compiler/diag.ts";
 import { formatBytes } from "../../../compiler/plan/report.ts";
 
 import type { Contents, ModelParams } from "../contents.ts";
@@ -195,6 +195,13 @@ async function run(
       },
     );
     commit();
+  } catch (error) {
+    if (!(error instanceof Q3Error)) throw error;
+    const message = `what is finished stays in ${output.aside}: the same line goes on from there`;
+    throw new Q3Error(
+      error.diagnostics.map((one) => ({ ...one, notes: [...(one.notes ?? []), { message }] })),
+      error.exitCode,
+    );
   } finally {
     journal.close();
   }

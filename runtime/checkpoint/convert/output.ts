@@ -2,11 +2,11 @@
 import { dirname, join } from "node:path";
 import { chunkBox, chunksIn, intersect, wholeBox } from "../box.ts";
 import { asideOf, createSafetensors } from "../create-safetensors.ts";
-import { ASIDE, ITEM } from "../orbax/files.ts";
+import { ASIDE, ITEM, SIDE } from "../orbax/files.ts";
 import { createOrbax } from "../orbax/write.ts";
 import type { Box, TensorReader } from "../tensors.ts";
 import { type Block, blocksOf, chunkOf, type Planned, rowBlocks } from "./blocks.ts";
-import { SIDE, writeSideFiles } from "./side-files.ts";
+import { writeSideFiles } from "./side-files.ts";
 import { type PlannedLeaf, STEP, type Wanted } from "./wanted.ts";
 import type { TargetPlan } from "./work.ts";
 

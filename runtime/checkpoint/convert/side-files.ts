@@ -4,13 +4,10 @@ import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { failRead, readBytes, readText, writeAside } from "../../files.ts";
 import { isRecord, parseJson } from "../../json.ts";
-import { STEPS, stepsIn } from "../orbax/files.ts";
+import { SIDE, STEPS, stepsIn } from "../orbax/files.ts";
 import type { Safetensors } from "../safetensors.ts";
 import { INDEX, printIndex } from "../safetensors-layout.ts";
 import type { StoredTensor } from "../tensors.ts";
-
-/** The folder in a step's directory, beside the item. */
-export const SIDE = "hugging_face";
 
 /** What transformers looks for beside weights: configuration, tokenizer, chat template. */
 const IS_SIDE_FILE =

@@ -21,6 +21,8 @@ export const ASIDE = ".orbax-checkpoint-tmp";
 /** The item that MaxText saves. */
 export const ITEM = "items";
 
+/** The directory of a model's Hugging Face files, beside the item or beside a run's steps. */
+export const SIDE = "hugging_face";
 /** The directory of a run's steps in the run's own. */
 export const STEPS = "checkpoints";
 
