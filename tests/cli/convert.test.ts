@@ -175,5 +175,5 @@ test("a conversion that fails says what stays", async () => {
   );
   const { code, err } = await q3c(["convert", tree, out]);
   expect(code).toBe(1);
-  expect(err).toContain(`note: what is finished stays in ${directory}/.out.partial`);
+  expect(err).toContain(`what is finished stays in ${directory}/.out.partial; the same line`);
 });

@@ -199,7 +199,7 @@ test("a state of another model is refused with what is missing, what is left ove
   const less = await rejection(run(configOf(out)));
   expect(less.message).toMatch(/tensor-unexpected: .*`params.params.decoder.layers_1\./);
   const wider = await rejection(run(configOf(out, two, "base_emb_dim=12")));
-    expect(wider.message).toMatch(/tensor-shape: .*expected shape/);
+  expect(wider.message).toMatch(/tensor-shape: .*expected shape/);
   const deeper = await rejection(run(configOf(out, "base_num_decoder_layers=3")));
   expect(deeper.message).toMatch(/tensor-missing: .*`params.params.decoder.layers_2\./);
   const dtype = await rejection(run(configOf(out, two, "weight_dtype=bfloat16")));

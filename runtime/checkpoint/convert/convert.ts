@@ -197,9 +197,9 @@ async function run(
     commit();
   } catch (error) {
     if (!(error instanceof Q3Error)) throw error;
-    const message = `what is finished stays in ${output.aside}: the same line goes on from there`;
+    const stays = `what is finished stays in ${output.aside}; the same line goes on from there, unless the source was changed`;
     throw new Q3Error(
-      error.diagnostics.map((one) => ({ ...one, notes: [...(one.notes ?? []), { message }] })),
+      error.diagnostics.map((one) => ({ ...one, help: one.help ? `${one.help}; ${stays}` : stays })),
       error.exitCode,
     );
   } finally {

@@ -237,7 +237,7 @@ function lostValues(files: Files) {
       const problems = [...lost.values()].flatMap(({ first, names }) =>
         first.diagnostics.map((diagnostic) => ({
           ...diagnostic,
-          notes: [{ message: `cannot be read without it: ${[...names].join(", ")}` }],
+          message: `${diagnostic.message}; cannot be read without it: ${[...names].join(", ")}`,
           help: "copy this file again, or use an earlier checkpoint",
         })),
       );
