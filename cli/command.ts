@@ -48,6 +48,8 @@ export type Io = {
   status(line: string): void;
   /** Whether a status line can be shown. */
   readonly isTerminal: boolean;
+  /** Sets what is said, besides that it was, when Ctrl-C interrupts the program; nothing where it is empty. */
+  whenInterrupted(say: () => string): void;
   /** Resolves when the user or the system asks the program to end, which is then left to the command. */
   untilStopped(): Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;

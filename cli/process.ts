@@ -10,11 +10,12 @@ const interruptedExit = 130;
 // What a shell says of a program whose reader went away.
 const brokenPipeExit = 141;
 
-/** The surroundings of this process. */
-export function processIo(): Io {
+/** The surroundings of this process, and what its command wants said when it is interrupted. */
+function processIo(): Io & { readonly interrupted: () => string } {
   const { stdout, stderr, env } = process;
   const isTerminal = stderr.isTTY === true && env["TERM"] !== "dumb";
   let shown = "";
+  let saying = (): string => "";
   const above = (write: () => void): void => {
     if (shown !== "") stderr.write(eraseLine);
     write();
@@ -30,6 +31,10 @@ export function processIo(): Io {
       shown = line;
     },
     isTerminal,
+    whenInterrupted(say) {
+      saying = say;
+    },
+    interrupted: () => saying(),
     untilStopped: () =>
       new Promise((resolve) => {
         for (const signal of stopSignals) {
@@ -67,7 +72,8 @@ export async function startProcess(
   exitWhenUnread(process.stderr);
   process.on("SIGINT", () => {
     io.status("");
-    io.err("interrupted");
+    const more = io.interrupted();
+    io.err(more === "" ? "interrupted" : `interrupted; ${more}`);
     process.exit(interruptedExit);
   });
   process.on("uncaughtException", (error) => {

@@ -29,6 +29,13 @@ export const run: Command = {
       if (flags.json) io.out(JSON.stringify({ kind, ...body }));
       else for (const line of lines) io.out(line);
     };
+    let next: number | undefined;
+    io.whenInterrupted(() => {
+      if (next === undefined) return "";
+      if (!config.values.enable_checkpointing) return "nothing is saved (enable_checkpointing=false)";
+      if (next === 0) return "no checkpoint was saved, the same command begins anew";
+      return `the same command goes on at step ${next}`;
+    });
     await train(config, engine, {
       cwd: io.cwd,
       breathe: () => breathe(),
@@ -36,6 +43,7 @@ export const run: Command = {
         const { kind, ...body } = event;
         switch (event.kind) {
           case "start":
+            next = event.facts.first_step;
             print(kind, event.facts, factLines(event.facts));
             return;
           case "step":
@@ -49,6 +57,7 @@ export const run: Command = {
             );
             return;
           case "checkpoint":
+            next = event.step + 1;
             print(kind, body, [`Saved a checkpoint at step ${event.step}.`]);
             return;
           case "saved":

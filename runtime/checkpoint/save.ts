@@ -53,12 +53,24 @@ export function claimDirectory(path: string): ClaimedDirectory {
       fail({ code: "checkpoint-unwritable", message: `${path}: cannot be written: ${error.message}` });
     }
   };
+  const parent = dirname(path);
+  const isNew = !fs.existsSync(parent);
   attempt(() => fs.mkdirSync(aside, { recursive: true }));
+  const abandon = (): void => {
+    process.removeListener("exit", abandon);
+    fs.rmSync(aside, { recursive: true, force: true });
+    if (isNew && fs.existsSync(parent) && fs.readdirSync(parent).length === 0) fs.rmdirSync(parent);
+  };
+  // Ctrl-C exits without going back through the callers.
+  process.once("exit", abandon);
   return {
     path,
     aside,
-    commit: () => attempt(() => fs.renameSync(aside, path)),
-    abandon: () => fs.rmSync(aside, { recursive: true, force: true }),
+    commit() {
+      attempt(() => fs.renameSync(aside, path));
+      process.removeListener("exit", abandon);
+    },
+    abandon,
   };
 }
 

@@ -28,6 +28,7 @@ export function recordingIo(given: Partial<Io> = {}) {
     err: (line) => void err.push(line),
     status: (line) => void statuses.push(line),
     isTerminal: false,
+    whenInterrupted: () => {},
     untilStopped: async () => {},
     env: {},
     cwd: process.cwd(),

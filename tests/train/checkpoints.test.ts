@@ -229,7 +229,7 @@ test("what a save that was cut off left is removed and never taken for a checkpo
   await run(configOf(out, "checkpoint_period=2"), 3);
   const root = join(out, "r", "checkpoints");
   fs.cpSync(join(root, "2"), join(root, "3.orbax-checkpoint-tmp"), { recursive: true });
-  fs.mkdirSync(join(out, "r", "hugging_face", ".6.1-00000000.partial"));
+  fs.mkdirSync(join(out, "r", "hugging_face", ".6.1-00000000.partial"), { recursive: true });
   const config = configOf(out, "checkpoint_period=2");
   expect(findLatest(root, config, forwardModel(config).params)?.state.step).toBe(3);
   await run(config);

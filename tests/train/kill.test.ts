@@ -1,9 +1,9 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { randomFrom } from "../support/random.ts";
 import { scratch } from "../support/scratch.ts";
-import { compileProgram, runProgram, survivesKills } from "./killing.ts";
+import { compileProgram, interruptProgram, runProgram, survivesKills } from "./killing.ts";
 
 const folder = join(process.cwd(), "node_modules", ".cache", `q3c-kill-test-${process.pid}`);
 let program = "";
@@ -25,4 +25,14 @@ test("a checkpoint that cannot be written ends the run with its error, though a 
     1,
     expect.stringMatching(/^checkpoint-exists: .*checkpoints\/0 already exists/),
   ]);
+});
+
+test("training that is interrupted says where it goes on, and leaves checkpoints and nothing else", async () => {
+  const out = scratch();
+  const { code, err } = await interruptProgram(program, out);
+  expect([code, err]).toEqual([
+    130,
+    expect.stringMatching(/^interrupted; the same command goes on at step [1-9]\d*\n$/),
+  ]);
+  expect(readdirSync(join(out, "killed"))).toEqual(["checkpoints"]);
 });

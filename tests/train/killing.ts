@@ -30,12 +30,16 @@ export function compileProgram(folder: string): string {
 
 const ended = (child: ChildProcess): Promise<unknown> => new Promise((resolve) => child.on("close", resolve));
 
-async function start(program: string, line: readonly string[], stop?: (child: ChildProcess) => void) {
+async function start(
+  program: string,
+  line: readonly string[],
+  stop?: (child: ChildProcess, out: string) => void,
+) {
   const child = spawn(process.execPath, [program, "train", ...line]);
   let [out, err] = ["", ""];
   child.stdout.on("data", (data) => {
     out += data;
-    if (out.includes("completed step")) stop?.(child);
+    if (out.includes("completed step")) stop?.(child, out);
   });
   child.stderr.on("data", (data) => {
     err += data;
@@ -47,6 +51,16 @@ async function start(program: string, line: readonly string[], stop?: (child: Ch
 /** Lets the run have its way. */
 export const runProgram = (program: string, out: string, steps: number) =>
   start(program, args(out, "killed", steps));
+
+/** Interrupts a run once it has saved a checkpoint. */
+export function interruptProgram(program: string, out: string) {
+  let isDone = false;
+  return start(program, args(out, "killed", 1000), (child, printed) => {
+    if (isDone || !printed.includes("Saved a checkpoint")) return;
+    isDone = true;
+    child.kill("SIGINT");
+  });
+}
 
 /** Kills a run `count` times, each time at a random moment after it has taken a step, and checks what it leaves. */
 export async function survivesKills(
