@@ -106,7 +106,8 @@ function dtypeOf(config: Config, flag: string | undefined) {
   const isAsked = from === "command line" || from === "environment" || from === "file";
   const asked = isAsked ? config.values.weight_dtype : undefined;
   const name = flag ?? asked;
-  if (asked !== undefined && name !== asked)
+  // What the line says goes before a file, but not before itself.
+  if (asked !== undefined && name !== asked && from !== "file")
     return fail(
       {
         code: "bad-flag-value",

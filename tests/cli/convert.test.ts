@@ -84,6 +84,22 @@ test("--dry_run names what would be written and writes nothing", async () => {
   expect(fs.existsSync(directory)).toBe(false);
 });
 
+test("--save_dtype goes before the weight_dtype of a file", async () => {
+  const directory = scratch();
+  const file = join(directory, "own.yml");
+  fs.writeFileSync(file, "base_config: base.yml\nweight_dtype: float32\n");
+  const { code, out } = await q3c([
+    "convert",
+    file,
+    "model_name=qwen3-next-tiny",
+    `base_output_directory=${directory}/out`,
+    `--hf_model_path=${MODEL}`,
+    "--save_dtype=bfloat16",
+    "--dry_run",
+  ]);
+  expect([code, out]).toEqual([0, expect.stringContaining("routed_experts.wo  BF16 ")]);
+});
+
 test.each([
   [["convert", "base", "model_name=qwen3-next-tiny", "base_output_directory=out"], "convert-source"],
   [["convert", MODEL, "a", "b"], "convert-arguments"],
