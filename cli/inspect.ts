@@ -40,7 +40,7 @@ export const inspect: Command<typeof flags> = {
   summary: "Say what a checkpoint holds, of any format, and whether it is whole.",
   usage: "inspect <path> [--verify]",
   details: [
-    "Takes a safetensors file, a folder of them, or an Orbax checkpoint: the folder of an item, of a step, or of a run's steps, of which the latest finished one is taken.",
+    "Takes a safetensors file, a folder of them, or an Orbax checkpoint: the folder of an item, of a step, of a run's steps, of which the latest finished one is taken, or of the run.",
     "With --verify every chunk is read and every check sum of the format is checked. Exit code 1 when the checkpoint is damaged or incomplete; every tensor that cannot be read is named.",
   ],
   flags,

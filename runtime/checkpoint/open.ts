@@ -15,8 +15,8 @@ export type Checkpoint =
   | { readonly format: "orbax"; readonly tensors: OrbaxReader };
 
 /**
- * Opens a safetensors file, a directory of them, or an Orbax checkpoint: the directory of an item, of a step or of all
- * steps, of which the latest finished one is taken. Steps may be directories of safetensors too.
+ * Opens a safetensors file, a directory of them, or an Orbax checkpoint: the directory of an item, of a step, of all
+ * steps, of which the latest finished one is taken, or of a run. Steps may be directories of safetensors too.
  */
 export function openCheckpoint(path: string): Checkpoint {
   refuseSide(path);
