@@ -105,7 +105,7 @@ export const checkLogits: Command<typeof flags> = {
     if (given.gcs_output_logits_path !== undefined)
       fail(
         {
-          code: "flag-value",
+          code: "bad-flag-value",
           message: "--gcs_output_logits_path is not supported: q3c writes local files",
           help: "write one with --output_logits_path and copy it there",
         },
@@ -116,7 +116,6 @@ export const checkLogits: Command<typeof flags> = {
       args.filter((arg) => !arg.startsWith(inArgs)),
       io,
     );
-    printWarnings(config, io, given.json, false);
     const { openForward } = await import("../runtime/forward.ts");
     const { startingDraft, startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
     const { checkLogits: check } = await import("../runtime/eval/check-logits.ts");
@@ -126,6 +125,7 @@ export const checkLogits: Command<typeof flags> = {
     const out = given.json ? () => {} : io.out;
     const { requireLocal } = await import("../compiler/config/remote.ts");
     requireLocal(config, "load_parameters_path", "tokenizer_path");
+    printWarnings(config, io, given.json, false);
     const engine = await startEngine(config);
     const { module, params } = forwardModel(config);
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");

@@ -83,7 +83,11 @@ const report =
   ): Promise<Emitted> => {
     if (until !== undefined || after.length > 0 || isTimed)
       fail(
-        { code: "flag-value", message: "this --emit runs no passes", help: "--emit=ir and --emit=joint do" },
+        {
+          code: "bad-flag-value",
+          message: "this --emit runs no passes",
+          help: "--emit=ir and --emit=joint do",
+        },
         2,
       );
     return make(config);
@@ -118,7 +122,7 @@ export const compile: Command<typeof flags> = {
       const names = Object.keys(emitters);
       fail(
         {
-          code: "flag-value",
+          code: "bad-flag-value",
           message: `--emit is one of ${names.join(", ")}, got ${emit}`,
           help: didYouMean(emit, names),
         },

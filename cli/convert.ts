@@ -158,10 +158,10 @@ export const convert: Command<typeof flags> = {
     const hfPath = given.hf_model_path === undefined ? undefined : resolve(io.cwd, given.hf_model_path);
     const { args: configArgs, from } = await named(args, hfPath, io);
     const config = await readConfig(configArgs, io);
-    printWarnings(config, io, given.json, true);
     const { values } = config;
     const { requireLocal } = await import("../compiler/config/remote.ts");
     requireLocal(config, "base_output_directory", "load_parameters_path");
+    printWarnings(config, io, given.json, true);
     const { draftParams, forwardModel } = await import("../compiler/model.ts");
     const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face.ts");
     const { formatBytes } = await import("../compiler/plan/report.ts");

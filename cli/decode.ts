@@ -27,7 +27,19 @@ export const decode: Command<typeof flags> = {
     if (!Number.isSafeInteger(given.seed))
       fail({ code: "bad-flag-value", message: `--seed takes a whole number, found ${given.seed}` }, 2);
     const config = await readConfig(args, io);
+    const { requireLocal } = await import("../compiler/config/remote.ts");
+    requireLocal(config, "load_parameters_path", "tokenizer_path");
     printWarnings(config, io, given.json, false);
+    if (given.prompt.length > 0 && config.origin("prompt").from === "command line")
+      fail(
+        {
+          code: "bad-flag-value",
+          message: "prompts are given by `prompt` and by `--prompt`",
+          at: config.spanOf("prompt"),
+          help: "give all of them with --prompt",
+        },
+        2,
+      );
     const { decode: answer } = await import("../runtime/decode/decode.ts");
     const engine = await startEngine(config);
     const expected = config.values.autoregressive_decode_assert;

@@ -68,7 +68,10 @@ function findFlag(arg: string, end: number, specs: FlagSpecs): readonly [name: s
   if (found) return found;
   const message = `there is no flag \`${written}\` here`;
   const known = Object.keys(specs).map((name) => `--${name}`);
-  return refuse({ code: "unknown-flag", message, at: spanIn(arg, 0, end), help: didYouMean(written, known) });
+  const help =
+    didYouMean(written, known) ??
+    (end < arg.length ? `a configuration's key has no dashes: ${arg.replace(/^-+/, "")}` : undefined);
+  return refuse({ code: "unknown-flag", message, at: spanIn(arg, 0, end), help });
 }
 
 /** Separates a command's flags, and those of every command, from its other arguments. `--` ends the flags. */

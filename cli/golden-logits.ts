@@ -42,7 +42,7 @@ type Given = Call<typeof flags>["flags"];
 function requireWord<W extends string>(name: string, found: string, words: readonly W[]): W {
   const word = words.find((each) => each === found);
   const message = `--${name} is one of ${words.join(", ")}, got ${found}`;
-  return word ?? fail({ code: "flag-value", message, help: didYouMean(found, words) }, 2);
+  return word ?? fail({ code: "bad-flag-value", message, help: didYouMean(found, words) }, 2);
 }
 
 function required(name: "model-id" | "output-path" | "prompts", given: Given): string {
@@ -58,7 +58,7 @@ function refuseUnsupported(given: Given): void {
   ] as const)
     if (given[name] !== undefined)
       fail(
-        { code: "flag-value", message: `--${name} is not supported: ${flags[name].doc.slice(9)}`, help },
+        { code: "bad-flag-value", message: `--${name} is not supported: ${flags[name].doc.slice(9)}`, help },
         2,
       );
 }
@@ -73,9 +73,9 @@ async function* ownLogits(
   io: Io,
 ): AsyncGenerator<PromptLogits, void> {
   const config = await readConfig(configArgs(args, given), io);
-  printWarnings(config, io, given.json, false);
   const { requireLocal } = await import("../compiler/config/remote.ts");
   requireLocal(config, "load_parameters_path", "tokenizer_path");
+  printWarnings(config, io, given.json, false);
   const { promptLogits } = await import("../runtime/eval/own-logits.ts");
   const { weightsOrigin } = await import("../runtime/starting-weights.ts");
   const engine = await startEngine(config);
@@ -117,7 +117,7 @@ async function* transformersLogits(
   if (args.length > 0)
     fail(
       {
-        code: "flag-value",
+        code: "bad-flag-value",
         message: `--engine=hf knows no configuration, found \`${args[0]}\``,
         help: "name the model with --model-id alone",
       },

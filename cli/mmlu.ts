@@ -80,9 +80,9 @@ export const mmlu: Command<typeof flags> = {
       fail({ code: "mmlu-data", message: "no questions are named", help }, 2);
     }
     const config = await readConfig(args, io);
-    printWarnings(config, io, given.json, false);
     const { requireLocal } = await import("../compiler/config/remote.ts");
     requireLocal(config, "load_parameters_path", "tokenizer_path");
+    printWarnings(config, io, given.json, false);
     const { readMmlu } = await import("../runtime/eval/mmlu/read.ts");
     const { DEFAULT_TEMPLATE, wordingOf } = await import("../runtime/eval/mmlu/prompt.ts");
     const { ask, digestOf, evaluate } = await import("../runtime/eval/mmlu/evaluate.ts");

@@ -3,6 +3,7 @@ import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Io } from "./command.ts";
 import { reportFailure } from "./failure.ts";
+import { shownText } from "./terminal-text.ts";
 
 const eraseLine = "\r\x1b[K";
 const stopSignals = ["SIGINT", "SIGTERM"] as const;
@@ -14,6 +15,9 @@ const brokenPipeExit = 141;
 function processIo(): Io & { readonly interrupted: () => string } {
   const { stdout, stderr, env } = process;
   const isTerminal = stderr.isTTY === true && env["TERM"] !== "dumb";
+  // A model may write anything; what goes to a file or a pipe stays as it is.
+  const textFor = (stream: NodeJS.WriteStream, text: string): string =>
+    stream.isTTY === true ? shownText(text) : text;
   let shown = "";
   let saying = (): string => "";
   const above = (write: () => void): void => {
@@ -22,9 +26,9 @@ function processIo(): Io & { readonly interrupted: () => string } {
     if (shown !== "") stderr.write(shown);
   };
   return {
-    out: (line) => above(() => stdout.write(`${line}\n`)),
-    write: (text) => above(() => stdout.write(text)),
-    err: (line) => above(() => stderr.write(`${line}\n`)),
+    out: (line) => above(() => stdout.write(textFor(stdout, `${line}\n`))),
+    write: (text) => above(() => stdout.write(textFor(stdout, text))),
+    err: (line) => above(() => stderr.write(textFor(stderr, `${line}\n`))),
     status(line) {
       if (!isTerminal || line === shown) return;
       stderr.write(`${eraseLine}${line}`);

@@ -33,9 +33,9 @@ export const serve: Command<typeof flags> = {
         2,
       );
     const config = await readConfig(args, io);
-    printWarnings(config, io, given.json, false);
     const { requireLocal } = await import("../compiler/config/remote.ts");
     requireLocal(config, "load_parameters_path", "tokenizer_path");
+    printWarnings(config, io, given.json, false);
     const { openModel } = await import("../runtime/eval/open-model.ts");
     const { serve: start } = await import("../runtime/serve/serve.ts");
     const opened = openModel(config, await startEngine(config), io.cwd);

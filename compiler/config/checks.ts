@@ -1,10 +1,10 @@
 // What must hold between keys: MaxText's cross checks that matter here, and q3c's own.
 
-import type { Diagnostic } from "../diag.ts";
+import type { Diagnostic, Note } from "../diag.ts";
 import type { Values } from "./derived.ts";
 import type { KeyName } from "./keys.ts";
 import { capacityOf } from "./moe.ts";
-import { placeOf, type Settings } from "./settings.ts";
+import { placeOf, type Setting, type Settings } from "./settings.ts";
 import { showValue } from "./value.ts";
 
 type Check = {
@@ -194,11 +194,18 @@ function badPatterns(name: (typeof patternKeys)[number], values: Values, setting
   });
 }
 
+const assumedNote = (setting: Setting | undefined): readonly Note[] =>
+  setting?.isAssumed
+    ? [{ message: `config.json leaves \`${setting.name}\` out, and this is assumed`, at: setting.raw.at }]
+    : [];
+
 /** Everything that does not hold, each at the key that the user set. */
 export function checkValues(values: Values, settings: Settings): readonly Diagnostic[] {
   const misfits = checks.flatMap(({ about, wrong }) => {
     const message = wrong(values);
-    return message === false ? [] : [{ code: "misfit", message, at: placeOf(about, settings) }];
+    if (message === false) return [];
+    const notes = about.flatMap((name) => assumedNote(settings.get(name)));
+    return [{ code: "misfit", message, at: placeOf(about, settings), notes }];
   });
   return [...misfits, ...patternKeys.flatMap((name) => badPatterns(name, values, settings))];
 }

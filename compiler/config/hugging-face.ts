@@ -2,6 +2,7 @@
 
 import { basename, join } from "node:path";
 import type { Diagnostic, Span } from "../diag.ts";
+import { parseJson } from "../json.ts";
 import type { Values } from "./derived.ts";
 import { isFile, type Places, readSource, shippedNames, shownPath } from "./files.ts";
 import { isKey, type KeyName } from "./keys.ts";
@@ -159,7 +160,8 @@ const fieldValue = (t: Translation, name: string): ConfigValue | undefined => {
 };
 
 function set(t: Translation, name: KeyName, raw: Raw, layer: "model" | "checkpoint" = "model"): void {
-  t.settings.set(name, { name, nameAt: raw.at, raw, layer, folder: t.folder, isDefault: false });
+  const isAssumed = raw.at.source !== t.file.source;
+  t.settings.set(name, { name, nameAt: raw.at, raw, layer, folder: t.folder, isDefault: false, isAssumed });
 }
 
 const constant = (value: number | string | boolean, at: Span): Raw => ({
@@ -288,7 +290,11 @@ export function readHuggingFace(folder: string, places: Places, at?: Span): Hugg
   const source = readSource(path, places, at);
   const { value, problems } = readYaml(source, { templates: false });
   const file: Span = { source, start: 0, end: Math.max(1, source.text.indexOf("\n")) };
-  if (problems.length > 0) return { ...empty, problems };
+  if (problems.length > 0) {
+    // Read as YAML for the places of values; what is wrong with it is said in JSON's words.
+    parseJson(source);
+    return { ...empty, problems };
+  }
   const own = new Map(entriesOf(value).map((entry) => [entry.name, entry]));
   const modelType = own.get("model_type");
   const name = modelType && plain(modelType.value);

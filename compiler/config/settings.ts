@@ -22,6 +22,8 @@ export type Setting = {
   readonly folder: string;
   /** Whether it only repeats the defaults, being in the packaged base.yml. */
   readonly isDefault: boolean;
+  /** Whether a config.json leaves it out, and transformers assumes it. */
+  readonly isAssumed?: boolean;
 };
 
 export type Settings = ReadonlyMap<KeyName, Setting>;
@@ -31,7 +33,8 @@ const byNearness: readonly Layer[] = ["command line", "environment", "file", "mo
 /** Where the user would look first for one of several keys; nothing when all are at their defaults. */
 export function placeOf(names: readonly KeyName[], settings: Settings): Span | undefined {
   const set = names.map((name) => settings.get(name)).filter((setting) => setting?.isDefault === false);
-  return byNearness.flatMap((layer) => set.filter((setting) => setting?.layer === layer))[0]?.raw.at;
+  const near = byNearness.flatMap((layer) => set.filter((setting) => setting?.layer === layer));
+  return (near.find((setting) => !setting?.isAssumed) ?? near[0])?.raw.at;
 }
 
 /** Settings, and everything wrong with the text they come from. */

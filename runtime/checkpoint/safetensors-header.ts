@@ -1,8 +1,8 @@
 // The header of a safetensors file: its dtypes, its entries, and every way it can be wrong.
 
 import { fail } from "../../compiler/diag.ts";
+import { isRecord, scanJson } from "../../compiler/json.ts";
 import { decodeUtf8 } from "../files.ts";
-import { isRecord, scanJson } from "../json.ts";
 
 const BITS = {
   F4: 4,

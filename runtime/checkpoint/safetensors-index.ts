@@ -1,8 +1,8 @@
 // `model.safetensors.index.json`: which shard holds which tensor, checked against the shards themselves.
 
 import { didYouMean, fail } from "../../compiler/diag.ts";
+import { isRecord, parseJson, scanJson } from "../../compiler/json.ts";
 import { readText } from "../files.ts";
-import { isRecord, parseJson, scanJson } from "../json.ts";
 import type { Header } from "./safetensors-header.ts";
 
 /** A checked index: `weights` maps tensors to shards, all of which exist beside it. */

@@ -1,7 +1,7 @@
 // JSON Lines: one JSON value a line.
 
 import type { Source } from "../../compiler/diag.ts";
-import { parseJson } from "../json.ts";
+import { parseJson } from "../../compiler/json.ts";
 
 /** One value and the offset where its line starts. */
 export type JsonLine = { readonly value: unknown; readonly start: number };
@@ -12,12 +12,13 @@ export function* parseJsonLines({ file, text }: Source): Generator<JsonLine> {
     const newline = text.indexOf("\n", start);
     const end = newline < 0 ? text.length : newline;
     const content = text.slice(start, end);
-    if (content.trim() !== "") yield { value: parseLine(file, content, line), start };
+    if (content.trim() !== "") yield { value: parseJsonLine(file, content, line), start };
     start = end + 1;
   }
 }
 
-function parseLine(file: string, content: string, line: number): unknown {
+/** The value of a line, counted from 1. */
+export function parseJsonLine(file: string, content: string, line: number): unknown {
   try {
     return JSON.parse(content);
   } catch {

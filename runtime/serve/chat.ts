@@ -1,6 +1,6 @@
 // POST /v1/chat/completions: the next message of a conversation, worded for the model by its chat template.
 
-import { isRecord } from "../json.ts";
+import { isRecord } from "../../compiler/json.ts";
 import type { Message } from "../tokenizer/chat-template.ts";
 import { continueText, type FinishReason } from "./continue.ts";
 import { refuse } from "./errors.ts";

@@ -1,7 +1,7 @@
 // Reading the fields of a request: each is what it should be, or the client is told what was expected and found.
 
 import { didYouMean } from "../../compiler/diag.ts";
-import { isRecord } from "../json.ts";
+import { isRecord } from "../../compiler/json.ts";
 import { ApiError, refuse } from "./errors.ts";
 
 /** A request's fields by name; null means the same as absent. */

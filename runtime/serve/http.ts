@@ -1,8 +1,8 @@
 // HTTP between clients and endpoints: bodies in, JSON or events out, errors as JSON, work that stops when nobody waits.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { parseJson } from "../../compiler/json.ts";
 import { decodeUtf8 } from "../files.ts";
-import { parseJson } from "../json.ts";
 import { ApiError, asRequestError, errorReply } from "./errors.ts";
 import type { Queue } from "./queue.ts";
 import type { Reply } from "./reply.ts";

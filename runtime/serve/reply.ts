@@ -1,7 +1,7 @@
 // What the endpoints' answers have in common.
 
 import { randomUUID } from "node:crypto";
-import { isRecord } from "../json.ts";
+import { isRecord } from "../../compiler/json.ts";
 import type { FinishReason, Piece } from "./continue.ts";
 import { ApiError, refuse } from "./errors.ts";
 import { countOf, type Fields, fieldsOf, flagOf, shown } from "./fields.ts";

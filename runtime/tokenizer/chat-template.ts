@@ -2,8 +2,8 @@
 import { extname, resolve } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { fail } from "../../compiler/diag.ts";
+import { isRecord, parseJson } from "../../compiler/json.ts";
 import { readText } from "../files.ts";
-import { isRecord, parseJson } from "../json.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export type Message = { readonly role: string; readonly content: string };

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fail } from "../../compiler/diag.ts";
+import { isRecord, parseJson } from "../../compiler/json.ts";
 import { readText } from "../files.ts";
-import { isRecord, parseJson } from "../json.ts";
 
 export const isId = (id: unknown): id is number =>
   Number.isInteger(id) && Number(id) >= 0 && Number(id) < 2 ** 31;

@@ -4,8 +4,8 @@ import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { Tokenizer as Tokenizers } from "@huggingface/tokenizers";
 import { fail } from "../../compiler/diag.ts";
+import { isRecord, parseJson } from "../../compiler/json.ts";
 import { readText } from "../files.ts";
-import { isRecord, parseJson } from "../json.ts";
 import { endOfTextIn, isId } from "./end-of-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 

@@ -8,12 +8,12 @@ import { Worker } from "node:worker_threads";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { type Diagnostic, fail, Q3Error } from "../../compiler/diag.ts";
+import { isRecord, scanJson } from "../../compiler/json.ts";
 import { ASIDE, finishedSteps, stepsIn } from "../checkpoint/orbax/files.ts";
 import { openOrbax } from "../checkpoint/orbax/read.ts";
 import { createOrbax, type OrbaxOptions, type OrbaxTensor } from "../checkpoint/orbax/write.ts";
 import type { DatasetState } from "../data/dataset.ts";
 import { readText } from "../files.ts";
-import { isRecord, scanJson } from "../json.ts";
 import type { Answer } from "./save-worker.ts";
 import { bytesOfPart, readState, type StatePart, stateTree, type TrainState } from "./state.ts";
 

@@ -3,8 +3,8 @@ import * as fs from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail, Q3Error } from "../../compiler/diag.ts";
+import { isRecord } from "../../compiler/json.ts";
 import { readText, writeAside } from "../files.ts";
-import { isRecord } from "../json.ts";
 import type { StepReport } from "./trainer.ts";
 
 /** What is known before the first step. */

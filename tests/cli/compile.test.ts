@@ -130,6 +130,6 @@ test("names that are no passes, files that are not there, flags where there are 
   });
   expect(await q3c(["compile", ...small, "--emit=stats", "--time-passes"])).toMatchObject({
     code: 2,
-    err: expect.stringMatching(/^flag-value: this --emit runs no passes\n/),
+    err: expect.stringMatching(/^bad-flag-value: this --emit runs no passes\n/),
   });
 });

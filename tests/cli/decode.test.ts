@@ -73,6 +73,19 @@ describe("q3c decode", () => {
     );
   });
 
+  test("prompts in two forms, of which one would be left out, are refused", async () => {
+    expect(await q3c(["decode", ...own(), "prompt=a", "--prompt=b"])).toMatchObject({
+      code: 2,
+      out: "",
+      err: expect.stringMatching(/prompts are given by `prompt` and by `--prompt`/),
+    });
+  });
+
+  test("a path on another machine is one error, without a warning of the same", async () => {
+    const { code, err } = await q3c(["decode", ...own(), "load_parameters_path=gs://b/0/items"]);
+    expect([code, err.match(/remote-path/g)]).toEqual([2, ["remote-path"]]);
+  });
+
   test("several prompts, whatever their batches, have the answers each has alone", async () => {
     const prompts = ["the cat", "a", "they're the hats on the mats", "1234"];
     const flags = prompts.flatMap((prompt) => ["--prompt", prompt]);

@@ -95,6 +95,9 @@ test("errors of flags underline the place", async () => {
       "help: did you mean `--max-kl-div`?",
     ].join("\n"),
   );
+  expect(await refused("echo", "--scan_layers=false")).toMatch(
+    /\nhelp: a configuration's key has no dashes: scan_layers=false$/,
+  );
   expect(await refused("echo", "--max-kl-div", "much")).toBe(
     [
       "command line:1:1: bad-flag-value: `--max-kl-div` takes a number, found `much`",

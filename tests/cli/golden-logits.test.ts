@@ -100,15 +100,15 @@ test.each<[flags: string[], says: string]>([
   [["--output-path=x.jsonl"], "missing-flag: --prompts is needed: texts with semicolons between"],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--output-format=jsn"],
-    "flag-value: --output-format is one of json, pickle, got jsn\nhelp: did you mean `json`?",
+    "bad-flag-value: --output-format is one of json, pickle, got jsn\nhelp: did you mean `json`?",
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--engine=tf"],
-    "flag-value: --engine is one of q3c, hf, got tf\nhelp: did you mean `hf`?",
+    "bad-flag-value: --engine is one of q3c, hf, got tf\nhelp: did you mean `hf`?",
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--hf-load-dtype=float16"],
-    "flag-value: --hf-load-dtype is one of float32, bfloat16, auto, got float16\nhelp: did you mean `bfloat16`?",
+    "bad-flag-value: --hf-load-dtype is one of float32, bfloat16, auto, got float16\nhelp: did you mean `bfloat16`?",
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--engine=hf"],
@@ -116,15 +116,15 @@ test.each<[flags: string[], says: string]>([
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--model-id=m", "--engine=hf", "base"],
-    "flag-value: --engine=hf knows no configuration, found `base`\nhelp: name the model with --model-id alone",
+    "bad-flag-value: --engine=hf knows no configuration, found `base`\nhelp: name the model with --model-id alone",
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--gcs-bucket=b"],
-    "flag-value: --gcs-bucket is not supported: q3c writes local files\nhelp: copy the file there yourself",
+    "bad-flag-value: --gcs-bucket is not supported: q3c writes local files\nhelp: copy the file there yourself",
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--image-paths=i.png"],
-    "flag-value: --image-paths is not supported: q3c knows text",
+    "bad-flag-value: --image-paths is not supported: q3c knows text",
   ],
 ])("golden-logits %j", async (flags, says) => {
   expect(await q3c(["golden-logits", ...flags])).toMatchObject({ code: 2, out: "", err: says });
@@ -138,7 +138,7 @@ test.each<[flags: string[], says: string]>([
   [["--run_hf_model"], "missing-flag: --run_hf_model needs --hf_model_path"],
   [
     ["--gcs_output_logits_path=gs://b/x"],
-    "flag-value: --gcs_output_logits_path is not supported: q3c writes local files\nhelp: write one with --output_logits_path and copy it there",
+    "bad-flag-value: --gcs_output_logits_path is not supported: q3c writes local files\nhelp: write one with --output_logits_path and copy it there",
   ],
 ])("check-logits %j", async (flags, says) => {
   expect(await q3c(["check-logits", ...model, "--atol=1", ...flags])).toMatchObject({

@@ -189,10 +189,22 @@ test("other rotary embeddings, layers and families are refused", () => {
     );
 });
 
+test("what a config.json leaves out is no place for an error while it has another", () => {
+  const { num_experts_per_tok: _, ...left } = qwen3Next;
+  expect(problem(left)).toMatch(
+    /^m\/config\.json:\d+:18: misfit: each token goes to 10 experts, there are 8\n.*\n.*\nmodels\/hugging-face\/qwen3_next\.yml:\d+:\d+: note: config\.json leaves `num_experts_per_tok` out, and this is assumed/,
+  );
+});
+
 test("what is no config.json is said so", () => {
   expect(problem({ hidden_size: 3 })).toMatch(/expected a `model_type`, found nothing/);
-  expect(fixture({ "m/config.json": '{"model_type": "qwen3", ' }).problem(["base", "model_name=m"])).toMatch(
-    /^m\/config\.json:1:25: yaml-syntax: flow map must end with a \}/,
+  const broken = '{\n  "model_type": "qwen3",\n';
+  expect(fixture({ "m/config.json": broken }).problem(["base", "model_name=m"])).toBe(
+    [
+      "m/config.json:2:25: json-syntax: malformed JSON: expected a key in double quotes, found the end of the file",
+      '    "model_type": "qwen3",',
+      "                          ^",
+    ].join("\n"),
   );
   expect(fixture({ "m/x": "" }).problem(["base", "model_name=m"])).toBe(
     [

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { scanJson } from "../../runtime/json.ts";
+import { scanJson } from "../../compiler/json.ts";
 
 const parses = (text: string): boolean => {
   try {

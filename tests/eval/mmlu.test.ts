@@ -460,7 +460,12 @@ describe("results", () => {
     fs.appendFileSync(path, '{"subject":"a"}\n');
     expect(failure(() => fileResults(path, facts)).message).toMatch(/r\.jsonl:2:1: expected an answer/);
     fs.writeFileSync(path, "nonsense\n");
-    expect(failure(() => fileResults(path, facts)).code).toBe("json-syntax");
+    expect(failure(() => fileResults(path, facts)).message).toMatch(/^\S*r\.jsonl:1:1: json-syntax: /);
+  });
+
+  test("subjects of no category have one rule above them and one below", () => {
+    const report = mmluReport([{ subject: "knitting", index: 0, answer: 1, chosen: 1, truncated: 0 }]);
+    expect(mmluLines(report, "").filter((line) => /^-+$/.test(line))).toHaveLength(2);
   });
 
   test("the report counts what was cut and what named no choice", async () => {
@@ -473,7 +478,7 @@ describe("results", () => {
     expect(report).toMatchObject({ truncated: 1, unanswered: 1, overall: { correct: 1, count: 2 } });
     expect(Object.keys(report.categories)).toEqual(["STEM"]);
     expect(mmluLines(report, "9 tokens").join("\n")).toMatch(
-      /1 prompts were longer than 9 tokens.*\n.*1 answers named no choice/,
+      /1 prompt was longer than 9 tokens.*\n.*1 answer names no choice/,
     );
   });
 });

@@ -4,8 +4,8 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
+import { isRecord } from "../../../compiler/json.ts";
 import { failWrite, readText } from "../../files.ts";
-import { isRecord } from "../../json.ts";
 import { isRunning } from "../../running.ts";
 import type { DonePart } from "./work.ts";
 

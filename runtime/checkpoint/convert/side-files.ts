@@ -2,8 +2,8 @@
 // step's directory, so that the way back has them.
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { isRecord, parseJson } from "../../../compiler/json.ts";
 import { failRead, readBytes, readText, writeAside } from "../../files.ts";
-import { isRecord, parseJson } from "../../json.ts";
 import { SIDE, STEPS, stepsIn } from "../orbax/files.ts";
 import type { Safetensors } from "../safetensors.ts";
 import { INDEX, printIndex } from "../safetensors-layout.ts";

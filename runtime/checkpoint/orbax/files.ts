@@ -2,8 +2,8 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
+import { isRecord } from "../../../compiler/json.ts";
 import { failRead } from "../../files.ts";
-import { isRecord } from "../../json.ts";
 import { readObject } from "./tree.ts";
 
 /** The item's tree. */

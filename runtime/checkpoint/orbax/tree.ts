@@ -1,7 +1,7 @@
 // `_METADATA`: the tree of an item, one entry per leaf, with how its arrays are stored.
 import { fail } from "../../../compiler/diag.ts";
+import { isRecord, scanJson } from "../../../compiler/json.ts";
 import { readText } from "../../files.ts";
-import { isRecord, scanJson } from "../../json.ts";
 
 /** Keys from the root to a leaf: names of dictionaries' members and fields, numbers of sequences' elements. */
 export type TreePath = readonly (string | number)[];

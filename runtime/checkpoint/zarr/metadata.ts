@@ -1,7 +1,7 @@
 // What the metadata of a zarr array says, whichever version wrote it, and the checks both versions need.
 import { fail } from "../../../compiler/diag.ts";
+import { isRecord, scanJson } from "../../../compiler/json.ts";
 import { decodeUtf8 } from "../../files.ts";
-import { isRecord, scanJson } from "../../json.ts";
 import { gridOf } from "../box.ts";
 import { describe, type Site } from "./codecs.ts";
 import type { Layout } from "./layout.ts";

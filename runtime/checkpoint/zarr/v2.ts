@@ -1,5 +1,5 @@
 // `.zarray`, the metadata of a zarr v2 array. Specification: zarr.dev, storage specification version 2.
-import { isRecord } from "../../json.ts";
+import { isRecord } from "../../../compiler/json.ts";
 import type { StoredTensor } from "../tensors.ts";
 import { type BytesCodec, gzip, type Site, zlib, zstd } from "./codecs.ts";
 import { elementV2, nameV2 } from "./element.ts";

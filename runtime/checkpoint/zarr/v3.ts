@@ -1,5 +1,5 @@
 // `zarr.json`, the metadata of a zarr v3 array. Specification: zarr-specs.readthedocs.io, core protocol version 3.
-import { isRecord } from "../../json.ts";
+import { isRecord } from "../../../compiler/json.ts";
 import { bitsOf } from "../safetensors-header.ts";
 import type { StoredTensor } from "../tensors.ts";
 import { type BytesCodec, checksum32c, gzip, type Site, zstd } from "./codecs.ts";

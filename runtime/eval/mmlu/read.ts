@@ -3,12 +3,12 @@
 import * as fs from "node:fs";
 import { basename, extname, relative, resolve, sep } from "node:path";
 import { fail, formatPlace, type Source } from "../../../compiler/diag.ts";
+import { isRecord } from "../../../compiler/json.ts";
 import { parseCsv } from "../../data/csv.ts";
 import { expandFiles } from "../../data/expand-files.ts";
 import { parseJsonLines } from "../../data/json-lines.ts";
 import { parquetRows } from "../../data/parquet.ts";
 import { readText } from "../../files.ts";
-import { isRecord } from "../../json.ts";
 import { isMmluColumn, type MmluRecord, type Question, questionOf } from "./question.ts";
 
 /** The questions of one subject: those asked, and those shown as examples with their answers. */

@@ -53,14 +53,22 @@ export function mmluLines(
   const head = row(["", "questions", "accuracy", "stderr", "95 % interval"]);
   return [
     head,
-    ...groups.flatMap((group) => [
-      "-".repeat(head.length),
-      ...group.map(([name, one]) => row([name, ...cellsOf(one)])),
-    ]),
+    ...groups
+      .filter((group) => group.length > 0)
+      .flatMap((group) => [
+        "-".repeat(head.length),
+        ...group.map(([name, one]) => row([name, ...cellsOf(one)])),
+      ]),
     "",
     "stderr as lm-evaluation-harness has it (pooled over subjects); the interval is Wilson's.",
-    ...(truncated > 0 ? [`${truncated} prompts were longer than ${room} and lost their beginning.`] : []),
-    ...(unanswered > 0 ? [`${unanswered} answers named no choice; they count as wrong.`] : []),
+    ...(truncated > 0
+      ? [
+          `${truncated} ${truncated === 1 ? "prompt was" : "prompts were"} longer than ${room} and lost the beginning.`,
+        ]
+      : []),
+    ...(unanswered > 0
+      ? [`${unanswered} ${unanswered === 1 ? "answer names" : "answers name"} no choice: wrong.`]
+      : []),
   ];
 }
 

@@ -1,8 +1,9 @@
 // The answers of a run as a file that only grows, so that a run that was stopped goes on where it was.
 
 import { fail } from "../../../compiler/diag.ts";
+import { isRecord } from "../../../compiler/json.ts";
+import { parseJsonLine } from "../../data/json-lines.ts";
 import { openLines } from "../../files.ts";
-import { isRecord, parseJson } from "../../json.ts";
 
 /** What a model made of one question. */
 export type Answered = {
@@ -65,7 +66,7 @@ export function fileResults(path: string, facts: RunFacts): Results {
 }
 
 function readLine(path: string, text: string, line: number): Readonly<Record<string, unknown>> {
-  const value = parseJson({ file: `${path} (line ${line})`, text });
+  const value = parseJsonLine(path, text, line);
   return isRecord(value) ? value : failLine(path, line, "a JSON object");
 }
 

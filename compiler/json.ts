@@ -1,6 +1,6 @@
 // Strict JSON with what `JSON.parse` does not give: where it breaks, and which keys an object repeats.
 
-import { fail, formatPlace, type Source, type Span } from "../compiler/diag.ts";
+import { fail, formatPlace, type Source, type Span } from "./diag.ts";
 
 /** What a scan of a JSON text found: the first fault if any, and every repeated key. */
 export type JsonScan = {
@@ -127,10 +127,12 @@ export function parseJson(source: Source): unknown {
     return JSON.parse(source.text);
   } catch {
     const { fault } = scanJson(source.text);
-    const start = fault?.offset ?? 0;
+    const offset = fault?.offset ?? 0;
+    // What ends too early is shown where it ends, not on the empty line after it.
+    const start = offset < source.text.length ? offset : source.text.trimEnd().length;
     const at = { source, start, end: start + 1 };
     const found =
-      start < source.text.length ? `\`${source.text.slice(start, start + 12)}\`` : "the end of the file";
+      offset < source.text.length ? `\`${source.text.slice(start, start + 12)}\`` : "the end of the file";
     const message = `malformed JSON: expected ${fault?.expected ?? "a value"}, found ${found}`;
     if (isShortLine(at)) fail({ code: "json-syntax", message, at });
     fail({ code: "json-syntax", message: `${formatPlace(at)}: ${message}` });
