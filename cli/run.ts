@@ -20,8 +20,10 @@ export const run: Command = {
   maxTextModules: ["maxtext.trainers.pre_train.train", "MaxText.train"],
   async run({ args, flags, io }) {
     const config = await readConfig(args, io);
+    const { requireLocalRun, train } = await import("../runtime/train/train.ts");
+    // First, because what is refused is no warning.
+    requireLocalRun(config);
     printWarnings(config, io, flags.json, true);
-    const { train } = await import("../runtime/train/train.ts");
     const { factLines, stepLine } = await import("../runtime/train/report.ts");
     const engine = await startEngine(config);
     const progress = showProgress(io, { label: "step", elsewhere: "quiet" });

@@ -64,10 +64,8 @@ export type TrainResult = {
 /** A parameter in training is held four times: itself, its gradient and AdamW's two moments, four bytes each. */
 const BYTES_PER_PARAMETER = 16;
 
-/** Trains as the configuration says. Errors about data, memory or where output goes come before the first step. */
-export async function train(config: Config, engine: Engine, options: TrainOptions): Promise<TrainResult> {
-  const { values } = config;
-  const { cwd } = options;
+/** Refuses paths of other machines, where a run would read or write them. */
+export function requireLocalRun(config: Config): void {
   requireLocal(
     config,
     "load_parameters_path",
@@ -76,7 +74,14 @@ export async function train(config: Config, engine: Engine, options: TrainOption
     "tokenizer_path",
     "metrics_file",
   );
-  if (values.enable_checkpointing) requireLocal(config, "base_output_directory");
+  if (config.values.enable_checkpointing) requireLocal(config, "base_output_directory");
+}
+
+/** Trains as the configuration says. Errors about data, memory or where output goes come before the first step. */
+export async function train(config: Config, engine: Engine, options: TrainOptions): Promise<TrainResult> {
+  const { values } = config;
+  const { cwd } = options;
+  requireLocalRun(config);
   const { params } = forwardModel(config);
   requireFit(engine, BYTES_PER_PARAMETER * countOf(params), "the weights, gradients and AdamW moments");
   const sample = openSample(config, cwd);

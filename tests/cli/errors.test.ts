@@ -112,3 +112,8 @@ test("anything else thrown is a bug of q3c, exit 70, with its stack only on dema
 test("a status line is gone before an error is printed", async () => {
   expect((await q3c(["bug"], { table })).statuses).toEqual([""]);
 });
+
+test("a run's path on another machine is one error, without a warning of the same", async () => {
+  const { code, err } = await q3c(["run", "examples/train.yml", "dataset_path=gs://bucket/text"]);
+  expect([code, err.match(/remote-path/g)]).toEqual([2, ["remote-path"]]);
+});
