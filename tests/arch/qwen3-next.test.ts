@@ -9,50 +9,13 @@ import { verifyModule } from "../../compiler/ir/verify.ts";
 import { shapeOfOrigin } from "../../runtime/checkpoint/layout.ts";
 import { difference } from "../support/equal.ts";
 import { archText, elaborated, programs, published, tiny, type Values } from "./fixture.ts";
+import { maxTextLayer, maxTextTop } from "./maxtext-shapes.ts";
 
-/** MaxText's unscanned parameters of a Gated DeltaNet layer, a full attention layer, and of every layer. */
-const linear = {
-  "attention.in_proj_qkvz.kernel": [2048, 12288],
-  "attention.in_proj_ba.kernel": [2048, 64],
-  "attention.conv1d.kernel": [4, 1, 8192],
-  "attention.A_log": [32],
-  "attention.dt_bias": [32],
-  "attention.norm.rms_norm.scale": [128],
-  "attention.out_proj.kernel": [4096, 2048],
-};
-const full = {
-  "attention.attention.query.kernel": [2048, 16, 512],
-  "attention.attention.key.kernel": [2048, 2, 256],
-  "attention.attention.value.kernel": [2048, 2, 256],
-  "attention.attention.out.kernel": [4096, 2048],
-  "attention.attention.query_norm.scale": [256],
-  "attention.attention.key_norm.scale": [256],
-};
-const every = {
-  "input_layernorm.scale": [2048],
-  "post_attention_layernorm.scale": [2048],
-  "mlp.routed_experts.gate.kernel": [2048, 512],
-  "mlp.routed_experts.wi_0": [512, 2048, 512],
-  "mlp.routed_experts.wi_1": [512, 2048, 512],
-  "mlp.routed_experts.wo": [512, 512, 2048],
-  "mlp.shared_expert.wi_0.kernel": [2048, 512],
-  "mlp.shared_expert.wi_1.kernel": [2048, 512],
-  "mlp.shared_expert.wo.kernel": [512, 2048],
-  "mlp.shared_expert_gate.kernel": [2048, 1],
-};
-const top = {
-  "token_embedder.embedding": [151936, 2048],
-  "decoder.decoder_norm.scale": [2048],
-  "decoder.logits_dense.kernel": [2048, 151936],
-};
 const wanted: Readonly<Record<string, readonly number[]>> = {
-  ...top,
+  ...maxTextTop,
   ...Object.fromEntries(
     Array.from({ length: 48 }, (_, i) =>
-      Object.entries({ ...every, ...(i % 4 === 3 ? full : linear) }).map(([path, shape]) => [
-        `decoder.layers_${i}.${path}`,
-        shape,
-      ]),
+      Object.entries(maxTextLayer(i)).map(([path, shape]) => [`decoder.layers_${i}.${path}`, shape]),
     ).flat(),
   ),
 };

@@ -5,6 +5,7 @@ import type { ParamDecl } from "../../compiler/arch/param.ts";
 import { huggingFaceLayout, type Layout, treeLayout } from "../../runtime/checkpoint/layout.ts";
 import { planTensors } from "../../runtime/checkpoint/plan.ts";
 import { archText, elaborated, published, tiny, type Values } from "../arch/fixture.ts";
+import { maxTextLayer, maxTextTop } from "../arch/maxtext-shapes.ts";
 import { failure } from "./support.ts";
 
 const paramsOf = (values: Values): readonly ParamDecl[] => elaborated(archText, values).params;
@@ -12,37 +13,7 @@ const paramsOf = (values: Values): readonly ParamDecl[] => elaborated(archText, 
 const shapes = (layout: Layout): Record<string, readonly number[]> =>
   Object.fromEntries([...layout].map(([name, { shape }]) => [name, shape]));
 
-/** MaxText's parameters of a layer: unstacked shapes. */
-const every = {
-  "input_layernorm.scale": [2048],
-  "post_attention_layernorm.scale": [2048],
-  "mlp.routed_experts.gate.kernel": [2048, 512],
-  "mlp.routed_experts.wi_0": [512, 2048, 512],
-  "mlp.routed_experts.wi_1": [512, 2048, 512],
-  "mlp.routed_experts.wo": [512, 512, 2048],
-  "mlp.shared_expert.wi_0.kernel": [2048, 512],
-  "mlp.shared_expert.wi_1.kernel": [2048, 512],
-  "mlp.shared_expert.wo.kernel": [512, 2048],
-  "mlp.shared_expert_gate.kernel": [2048, 1],
-};
-const linear = {
-  "attention.in_proj_qkvz.kernel": [2048, 12288],
-  "attention.in_proj_ba.kernel": [2048, 64],
-  "attention.conv1d.kernel": [4, 1, 8192],
-  "attention.A_log": [32],
-  "attention.dt_bias": [32],
-  "attention.norm.rms_norm.scale": [128],
-  "attention.out_proj.kernel": [4096, 2048],
-};
-const full = {
-  "attention.attention.query.kernel": [2048, 16, 512],
-  "attention.attention.key.kernel": [2048, 2, 256],
-  "attention.attention.value.kernel": [2048, 2, 256],
-  "attention.attention.out.kernel": [4096, 2048],
-  "attention.attention.query_norm.scale": [256],
-  "attention.attention.key_norm.scale": [256],
-};
-/** And where MaxText's own table says it in stacked shapes. */
+/** MaxText's table of a layer's parameters in stacked shapes. */
 const stacked: Readonly<Record<string, readonly number[]>> = {
   "input_layernorm.scale": [2048, 12],
   "post_attention_layernorm.scale": [2048, 12],
@@ -68,12 +39,6 @@ const stacked: Readonly<Record<string, readonly number[]>> = {
   "mlp.shared_expert.wo.kernel": [512, 12, 2048],
   "mlp.shared_expert_gate.kernel": [2048, 12, 1],
 };
-const top = {
-  "token_embedder.embedding": [151936, 2048],
-  "decoder.decoder_norm.scale": [2048],
-  "decoder.logits_dense.kernel": [2048, 151936],
-};
-const layer = (i: number): object => ({ ...every, ...(i % 4 === 3 ? full : linear) });
 
 test("the tree of the published model is MaxText's, layer by layer and stacked", () => {
   const params = paramsOf({ ...published, inhomogeneous_layer_cycle_interval: 4 });
@@ -83,15 +48,15 @@ test("the tree of the published model is MaxText's, layer by layer and stacked",
     shapeOf: (leaf: string, shape: number[]) => readonly number[],
   ) =>
     Array.from({ length: count }, (_, i) =>
-      Object.entries(layer(i)).map(([leaf, shape]) => [`${prefix}${i}.${leaf}`, shapeOf(leaf, shape)]),
+      Object.entries(maxTextLayer(i)).map(([leaf, shape]) => [`${prefix}${i}.${leaf}`, shapeOf(leaf, shape)]),
     ).flat();
   expect(shapes(treeLayout(params, { scanned: false, scanAxis: 1 }))).toEqual({
-    ...top,
+    ...maxTextTop,
     ...Object.fromEntries(expected("decoder.layers_", 48, (_, shape) => shape)),
   });
   const scanned = treeLayout(params, { scanned: true, scanAxis: 1 });
   expect(shapes(scanned)).toEqual({
-    ...top,
+    ...maxTextTop,
     ...Object.fromEntries(expected("decoder.layers.layer_", 4, (leaf) => stacked[leaf]!)),
   });
   const pieces = scanned.get("decoder.layers.layer_3.attention.attention.query.kernel")!.pieces;
