@@ -62,6 +62,15 @@ export function readAt(file: number, start: number, length: number): Uint8Array 
   return bytes.subarray(0, done);
 }
 
+/** What `work` gives; where writing fails in it, a diagnostic that names `path`. */
+export function writing<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    return failWrite(path, error);
+  }
+}
+
 /** The whole file; for files known to be small. */
 export function readBytes(path: string): Uint8Array {
   try {
@@ -149,14 +158,7 @@ export function openAside(path: string, { overwrite = false }: AsideOptions = {}
     dirname(path),
     `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`,
   );
-  const writing = <T>(write: () => T): T => {
-    try {
-      return write();
-    } catch (error) {
-      return failWrite(path, error);
-    }
-  };
-  const file = writing(() => fs.openSync(aside, "wx"));
+  const file = writing(path, () => fs.openSync(aside, "wx"));
   let isOpen = true;
   const close = (): void => {
     if (isOpen) fs.closeSync(file);
@@ -172,9 +174,9 @@ export function openAside(path: string, { overwrite = false }: AsideOptions = {}
   // Ctrl-C exits without going back through the callers.
   process.once("exit", abandon);
   return {
-    append: (bytes) => writing(() => writeAll(file, bytes)),
+    append: (bytes) => writing(path, () => writeAll(file, bytes)),
     finish() {
-      writing(() => {
+      writing(path, () => {
         fs.fsyncSync(file);
         close();
         if (!overwrite) refuseExisting(path);
@@ -213,15 +215,7 @@ export type Lines = {
 export function openLines(path: string): Lines {
   const bytes = fs.existsSync(path) ? readBytes(path) : new Uint8Array();
   const whole = bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1);
-  const writing = <T>(write: () => T): T => {
-    try {
-      return write();
-    } catch (error) {
-      if (errno(error) === undefined) throw error;
-      return fail({ code: "file-unwritable", message: `${path}: cannot be written: ${reason(error)}` });
-    }
-  };
-  const file = writing(() => {
+  const file = writing(path, () => {
     fs.mkdirSync(dirname(path), { recursive: true });
     const opened = fs.openSync(path, "a");
     fs.ftruncateSync(opened, whole.length);
@@ -229,8 +223,8 @@ export function openLines(path: string): Lines {
   });
   return {
     lines: decodeUtf8(path, whole).split("\n").slice(0, -1),
-    append: (line) => writing(() => fs.writeFileSync(file, `${line}\n`)),
-    close: () => writing(() => fs.closeSync(file)),
+    append: (line) => writing(path, () => fs.writeFileSync(file, `${line}\n`)),
+    close: () => writing(path, () => fs.closeSync(file)),
   };
 }
 
@@ -248,6 +242,16 @@ function refuseExisting(path: string): void {
 export function writeAll(file: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; )
     at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28));
+}
+
+/** Makes what was written to a file survive a power cut. */
+export function flushFile(path: string): void {
+  const file = fs.openSync(path, "r+");
+  try {
+    fs.fsyncSync(file);
+  } finally {
+    fs.closeSync(file);
+  }
 }
 
 /** Makes names in a directory survive a power cut; not every platform lets a directory be opened for that. */

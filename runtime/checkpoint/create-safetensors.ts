@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
-import { failWrite, flushDirectory, readAt, writeAside } from "../files.ts";
+import { flushDirectory, flushFile, readAt, writeAside, writing } from "../files.ts";
 import { bitsOf } from "./safetensors-header.ts";
 import { INDEX, layOutShards, type ShardOptions } from "./safetensors-layout.ts";
 import type { Box, StoredDType, StoredTensor, TensorWriter } from "./tensors.ts";
@@ -48,7 +48,7 @@ export function createSafetensors(
       ]),
     ),
   );
-  attempt(aside, () => {
+  writing(aside, () => {
     fs.mkdirSync(aside, { recursive: true });
     for (const { name, header, size } of files) begin(join(aside, name), header, size);
   });
@@ -60,12 +60,12 @@ export function createSafetensors(
     write: own.write,
     commit() {
       own.commit();
-      for (const { name } of files) attempt(aside, () => flush(join(aside, name)));
+      for (const { name } of files) writing(aside, () => flushFile(join(aside, name)));
       if (index !== undefined) {
         const text = new TextEncoder().encode(index);
         writeAside(join(aside, INDEX), (append) => append(text), { overwrite: true });
       }
-      attempt(path, () => fs.renameSync(aside, path));
+      writing(path, () => fs.renameSync(aside, path));
       flushDirectory(dirname(resolve(path)));
     },
     abandon() {
@@ -75,17 +75,9 @@ export function createSafetensors(
   };
 }
 
-function attempt<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    return failWrite(path, error);
-  }
-}
-
 /** Refuses a place where something is already; an empty directory is nothing. */
 export function refuseOccupied(path: string): void {
-  const isFree = attempt(
+  const isFree = writing(
     path,
     () => !fs.existsSync(path) || (fs.statSync(path).isDirectory() && fs.readdirSync(path).length === 0),
   );
@@ -119,9 +111,9 @@ export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
     write(name, box, bytes) {
       const place = placeOf(plan, name);
       const path = join(plan.aside, place.file);
-      attempt(path, () => writeAt(files(place.file), bytes, offsetOf(name, place, box, bytes.length)));
+      writing(path, () => writeAt(files(place.file), bytes, offsetOf(name, place, box, bytes.length)));
     },
-    commit: () => attempt(plan.aside, close),
+    commit: () => writing(plan.aside, close),
     abandon: close,
   };
 }
@@ -153,15 +145,6 @@ function openFiles({ aside }: SafetensorsPlan, flags: "r" | "r+") {
       open.clear();
     },
   };
-}
-
-function flush(path: string): void {
-  const file = fs.openSync(path, "r+");
-  try {
-    fs.fsyncSync(file);
-  } finally {
-    fs.closeSync(file);
-  }
 }
 
 function placeOf({ places, aside }: SafetensorsPlan, name: string): Place {

@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
-import { failWrite, readText } from "../../files.ts";
+import { readText, writing } from "../../files.ts";
 import { isRunning } from "../../running.ts";
 import type { DonePart } from "./work.ts";
 
@@ -60,7 +60,7 @@ function parseLine(text: string): Readonly<Record<string, unknown>> | undefined 
 
 /** Empties a directory for new work, its journal last: without one, nobody would know whose the rest is. */
 export function clearFor(directory: string, work: string): void {
-  attempt(directory, () => {
+  writing(directory, () => {
     fs.mkdirSync(directory, { recursive: true });
     for (const name of fs.readdirSync(directory))
       if (name !== NAME) fs.rmSync(join(directory, name), { recursive: true });
@@ -71,9 +71,9 @@ export function clearFor(directory: string, work: string): void {
 /** Goes on with the journal of a directory, which from now on is this process's. */
 export function openJournal(directory: string): Journal {
   const path = join(directory, NAME);
-  const file = attempt(path, () => fs.openSync(path, "a"));
+  const file = writing(path, () => fs.openSync(path, "a"));
   const append = (text: string): void =>
-    attempt(path, () => {
+    writing(path, () => {
       fs.writeSync(file, text);
       fs.fdatasyncSync(file);
     });
@@ -83,14 +83,6 @@ export function openJournal(directory: string): Journal {
 }
 
 const line = (value: object): string => `${JSON.stringify(value)}\n`;
-
-function attempt<T>(path: string, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    return failWrite(path, error);
-  }
-}
 
 /** Removes the journal of an output that is whole. */
 export const removeJournal = (directory: string): void => fs.rmSync(join(directory, NAME), { force: true });

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { failWrite, flushDirectory, writeAside } from "../../files.ts";
+import { flushDirectory, writeAll, writeAside, writing } from "../../files.ts";
 import type { KvWriter } from "../kv.ts";
 import { type DataFile, type Location, sharedPrefix } from "./data-files.ts";
 import { encodeManifest } from "./manifest.ts";
@@ -140,13 +140,7 @@ function createData(path: string, dataFileBytes: number): Data {
       help: "name another directory, or remove it first",
     });
   }
-  const attempt = <T>(work: () => T): T => {
-    try {
-      return work();
-    } catch (error) {
-      return failWrite(directory, error);
-    }
-  };
+  const attempt = <T>(work: () => T): T => writing(directory, work);
   attempt(() => fs.mkdirSync(directory, { recursive: true }));
 
   const names: string[] = [];
@@ -157,9 +151,7 @@ function createData(path: string, dataFileBytes: number): Data {
 
   const write = (bytes: Uint8Array): void => {
     invariant(descriptor !== undefined, "bytes come after a value has begun");
-    for (let at = 0; at < bytes.length; ) {
-      at += fs.writeSync(descriptor, bytes, at, Math.min(bytes.length - at, 1 << 28));
-    }
+    writeAll(descriptor, bytes);
   };
   const flush = (): void => {
     if (bufferedBytes > 0) write(Buffer.concat(buffered));

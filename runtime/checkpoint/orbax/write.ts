@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { failWrite, flushDirectory, writeAside } from "../../files.ts";
+import { flushDirectory, writeAside, writing } from "../../files.ts";
 import { chunkOfRows } from "../box.ts";
 import type { KvWriter } from "../kv.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
@@ -102,9 +102,9 @@ export function createOrbax(
   );
   const plan = { item, ocdbt, zarr3, arrays: tensors.map((tensor) => planArray(path, tensor)) };
   claim(home, aside, leftover);
-  attempt(item, () => fs.mkdirSync(item, { recursive: true }));
+  writing(item, () => fs.mkdirSync(item, { recursive: true }));
   // A save may have been cut off when its parts had been merged already.
-  if (ocdbt) attempt(item, () => removeOcdbt(item));
+  if (ocdbt) writing(item, () => removeOcdbt(item));
   const own = openOrbaxPart(plan, 0);
   return {
     plan,
@@ -117,7 +117,7 @@ export function createOrbax(
       writeText(join(item, TREE), printTree(treeOf(tensors, options)));
       writeStrings(item, leaves);
       for (const [path, text] of Object.entries(beside)) {
-        attempt(aside, () => fs.mkdirSync(dirname(join(aside, path)), { recursive: true }));
+        writing(aside, () => fs.mkdirSync(dirname(join(aside, path)), { recursive: true }));
         writeText(join(aside, path), text);
       }
       const times = { began, finished: now() };
@@ -133,7 +133,7 @@ export function createOrbax(
       writeSums(item, [...files, join(aside, STEP_METADATA)]);
       for (const directory of new Set([item, aside]))
         writeText(join(directory, COMMITTED), `Checkpoint commit was successful to ${home}`);
-      attempt(home, () => fs.renameSync(aside, home));
+      writing(home, () => fs.renameSync(aside, home));
       flushDirectory(dirname(home));
     },
     abandon() {
@@ -144,14 +144,6 @@ export function createOrbax(
 }
 
 const now = (): bigint => BigInt(Date.now()) * 1_000_000n;
-
-function attempt<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    return failWrite(path, error);
-  }
-}
 
 const writeText = (path: string, text: string): void =>
   writeAside(path, (append) => append(new TextEncoder().encode(text)), { overwrite: true });
@@ -170,7 +162,7 @@ function claim(home: string, aside: string, leftover: "refuse" | "replace" | "re
       message: `${aside} is in the way: another save is writing there, or was cut off`,
       help: "remove it if nothing is saving there",
     });
-  attempt(aside, () => fs.rmSync(aside, { recursive: true, force: true }));
+  writing(aside, () => fs.rmSync(aside, { recursive: true, force: true }));
 }
 
 const RESERVED: ReadonlySet<string> = new Set([TREE, STEP_METADATA, STRINGS, COMMITTED, MANIFEST]);
@@ -227,7 +219,7 @@ export const isPartFinished = ({ item }: OrbaxPlan, part: number): boolean =>
   fs.existsSync(join(partDirectory(item, part), MANIFEST));
 
 const finishedParts = (item: string): readonly string[] =>
-  attempt(item, () => fs.readdirSync(item))
+  writing(item, () => fs.readdirSync(item))
     .filter((name) => /^ocdbt\.process_\d+$/.test(name) && fs.existsSync(join(item, name, MANIFEST)))
     .toSorted();
 
@@ -276,7 +268,7 @@ export function readOrbaxPart(
 function openPartStore(item: string, ocdbt: boolean, part: number): KvWriter {
   if (!ocdbt) return createDirectory(item);
   const directory = partDirectory(item, part);
-  attempt(directory, () => fs.rmSync(directory, { recursive: true, force: true }));
+  writing(directory, () => fs.rmSync(directory, { recursive: true, force: true }));
   return createOcdbt(directory);
 }
 

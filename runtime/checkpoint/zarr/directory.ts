@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { failRead, failWrite, flushDirectory, isTooLong, readAt, writeAll } from "../../files.ts";
+import { failRead, flushDirectory, flushFile, isTooLong, readAt, writeAll, writing } from "../../files.ts";
 import type { ByteRange, KvReader, KvWriter } from "../kv.ts";
 
 /** Opens a directory. Links to files are followed, links to directories are not, so that the walk ends. */
@@ -74,16 +74,14 @@ export function createDirectory(path: string): KvWriter {
       const file = join(path, key);
       invariant(!files.has(file), `${key} is put twice`);
       files.add(file);
-      try {
+      writing(file, () => {
         makeDirectory(dirname(file));
         writeFile(file, parts);
-      } catch (error) {
-        failWrite(file, error);
-      }
+      });
     },
     commit() {
       // Only now, so that the system may write in the background what has to be waited for here.
-      for (const file of files) flushFile(file);
+      for (const file of files) writing(file, () => flushFile(file));
       for (const directory of directories) flushDirectory(directory);
     },
     abandon() {},
@@ -97,18 +95,5 @@ function writeFile(path: string, parts: Iterable<Uint8Array>): void {
     for (const part of parts) writeAll(file, part);
   } finally {
     fs.closeSync(file);
-  }
-}
-
-function flushFile(path: string): void {
-  try {
-    const file = fs.openSync(path, "r+");
-    try {
-      fs.fsyncSync(file);
-    } finally {
-      fs.closeSync(file);
-    }
-  } catch (error) {
-    failWrite(path, error);
   }
 }
