@@ -88,21 +88,21 @@ export const mmlu: Command<typeof flags> = {
     const { ask, digestOf, evaluate } = await import("../runtime/eval/mmlu/evaluate.ts");
     const { mmluLines, mmluReport } = await import("../runtime/eval/mmlu/report.ts");
     const { fileResults, memoryResults } = await import("../runtime/eval/mmlu/results.ts");
-    const { openModel } = await import("../runtime/eval/open-model.ts");
+    const { openAsked } = await import("../runtime/eval/mmlu/model.ts");
 
     const template = given.prompt_template ?? DEFAULT_TEMPLATE;
     const askAll = { wording: wordingOf(template), shots, limit };
     const subjects = await readMmlu(path, io.cwd);
     const { count, digest } = digestOf(ask(subjects, askAll));
-    const model = openModel(config, await startEngine(config), io.cwd);
+    const { model, facts: modelFacts } = openAsked(config, await startEngine(config), io.cwd);
     const { judge, room, sampling } = await openJudge(scoring, config, model);
     const asked = { num_fewshot: shots, limit: limit ?? null, questions: digest };
-    const facts = { scoring, sampling, room, ...asked, ...model.facts };
+    const facts = { scoring, sampling, room, ...asked, ...modelFacts };
     const results =
       given.output_path === undefined
         ? memoryResults()
         : fileResults(resolve(io.cwd, given.output_path), facts);
-    if (!given.json) io.out(`weights: ${model.facts.weights}; scoring: ${scoring}`);
+    if (!given.json) io.out(`weights: ${model.origin}; scoring: ${scoring}`);
     const progress = showProgress(io, { label: "question", elsewhere: "quiet" });
     let done = 0;
     let right = 0;

@@ -48,7 +48,7 @@ export const serve: Command<typeof flags> = {
     });
     const facts = { url: `${serving.url}/v1`, model: name, max_model_len: opened.maxTokens };
     if (given.json) io.out(JSON.stringify(facts));
-    else io.out(`serving ${name} (${opened.facts.weights}) at ${facts.url}`);
+    else io.out(`serving ${name} (${opened.origin}) at ${facts.url}`);
     await io.untilStopped();
     io.err("stopping");
     await serving.stop();

@@ -1,30 +1,18 @@
 // A model with its tokenizer, ready to score texts and to write on.
 
-import { createHash } from "node:crypto";
+import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail } from "../../compiler/diag.ts";
-import { printModule } from "../../compiler/ir/print.ts";
-import { decodeModel, forwardModel } from "../../compiler/model.ts";
+import { decodeModel } from "../../compiler/model.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
 import { tokenizerOf } from "../data/open.ts";
 import { type Generator, openGenerator } from "../decode/generator.ts";
 import { allowedIn, beginningOf, stopsOf } from "../decode/prompts.ts";
-
 import { type Engine, requireFit } from "../engines/engine.ts";
 import { startingWeights, weightsOrigin } from "../starting-weights.ts";
 import { type Message, openChatTemplate } from "../tokenizer/chat-template.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { beginReading, type Reading } from "./reading.ts";
-
-/** What a model's answers depend on besides the questions. */
-export type ModelFacts = {
-  /** Where they come from. */
-  readonly weights: string;
-  /** Of their names and numbers: a path may hold others tomorrow. */
-  readonly weights_sha256: string;
-  readonly program: string;
-  readonly tokenizer: string;
-};
 
 export type OpenModel = {
   readonly generator: Generator;
@@ -48,14 +36,17 @@ export type OpenModel = {
   encode(text: string): readonly number[];
   /** A conversation as the text that the model was trained to continue. */
   chat(messages: readonly Message[]): string;
-  readonly facts: ModelFacts;
+  /** Where the weights come from, in words. */
+  readonly origin: string;
 };
 
-// Numbers hashed at once.
-const PART = 1 << 28;
-
-/** Loads the weights and the tokenizer that a configuration names. */
-export function openModel(config: Config, engine: Engine, cwd: string): OpenModel {
+/** Loads the weights, which `read` gives, and the tokenizer that a configuration names. */
+export function openModel(
+  config: Config,
+  engine: Engine,
+  cwd: string,
+  read: (params: readonly ParamDecl[]) => Weights = (params) => startingWeights(config, params),
+): OpenModel {
   const { values } = config;
   const tokenizer = tokenizerOf(config, cwd);
   if (tokenizer.vocabSize > values.vocab_size) {
@@ -74,12 +65,7 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
   // Dropping counts within a run, so there a text is read in one.
   const canCut = values.moe_strategy !== "dropping";
   const options = canCut ? {} : { chunk: values.max_target_length };
-  const numbers = startingWeights(config, params);
-  const weightsDigest = digestOf(numbers);
-  const generator = openGenerator(config, engine, numbers, options);
-  const program = createHash("sha256")
-    .update(printModule(forwardModel(config).module))
-    .digest("hex");
+  const generator = openGenerator(config, engine, read(params), options);
   const begin = beginningOf(config, tokenizer);
   const template = { text: values.chat_template, path: values.chat_template_path, cwd };
   return {
@@ -96,23 +82,6 @@ export function openModel(config: Config, engine: Engine, cwd: string): OpenMode
     allowed: allowedIn(generator.vocab, tokenizer),
     encode: (text) => [...begin, ...tokenizer.encode(text)],
     chat: (messages) => openChatTemplate(tokenizer, template).render(messages),
-    facts: {
-      weights: weightsOrigin(config),
-      weights_sha256: weightsDigest,
-      program: program.slice(0, 16),
-      tokenizer: [values.tokenizer_type, values.tokenizer_path ?? ""].join(" ").trim(),
-    },
+    origin: weightsOrigin(config),
   };
-}
-
-/** The same for the same numbers, whatever files they were read from. */
-function digestOf(weights: Weights): string {
-  const hash = createHash("sha256");
-  for (const name of [...weights.keys()].toSorted()) {
-    const numbers = weights.get(name) ?? new Float32Array();
-    hash.update(`${JSON.stringify(name)} ${numbers.length}\n`);
-    // One update takes less than 2 GiB.
-    for (let at = 0; at < numbers.length; at += PART) hash.update(numbers.subarray(at, at + PART));
-  }
-  return hash.digest("hex");
 }

@@ -4,7 +4,7 @@ import type { Candidate } from "../eval/compare.ts";
 import type { OpenModel } from "../eval/open-model.ts";
 
 /** A model under the name that clients call it by. */
-export type ServedModel = Omit<OpenModel, "generator" | "facts"> & {
+export type ServedModel = Omit<OpenModel, "generator" | "origin"> & {
   readonly name: string;
 };
 

@@ -37,7 +37,6 @@ export function alphabet(maxTokens = 64): { readonly model: ServedModel; readonl
   const tokenizer = { ...byteTokenizer, eosIds: [END] };
   const stops = new Set([END]);
   const allowed = Uint8Array.from({ length: VOCAB }, (_, id) => (id < 256 ? 1 : 0));
-  const facts = { weights: "none", weights_sha256: "none", program: "none", tokenizer: "byte" };
   const chat = (messages: readonly Message[]): string =>
     messages.map(({ role, content }) => `${role[0]}:${content};`).join("");
   const model = {
@@ -53,7 +52,6 @@ export function alphabet(maxTokens = 64): { readonly model: ServedModel; readonl
     canCut: true,
     mostTexts: 9,
     name: "alphabet",
-    facts,
   };
   return { model, trace };
 }
