@@ -1,5 +1,6 @@
 // CRC-32C (Castagnoli): the checksum of OCDBT's structures, of zarr's crc32c codec and of TFRecord files.
 import { endianness } from "node:os";
+import { FOLDABLE, shortened } from "./crc32c-fold.ts";
 
 const POLYNOMIAL = 0x82f63b78;
 const SLICES = 8;
@@ -23,13 +24,18 @@ const IS_LITTLE_ENDIAN = endianness() === "LE";
  * long value may be summed in parts.
  */
 export function crc32c(bytes: Uint8Array, before = 0): number {
+  const few = bytes.length < FOLDABLE ? undefined : shortened(bytes, ~before);
+  return ~(few ? sumUp(0, few) : sumUp(~before, bytes)) >>> 0;
+}
+
+function sumUp(register: number, bytes: Uint8Array): number {
   const unaligned = IS_LITTLE_ENDIAN ? -bytes.byteOffset & 3 : bytes.length;
   const head = Math.min(unaligned, bytes.length);
   const pairs = (bytes.length - head) >>> 3;
   const tail = head + pairs * 8;
-  let crc = byBytes(~before, bytes, 0, head);
+  let crc = byBytes(register, bytes, 0, head);
   if (pairs > 0) crc = byWords(crc, new Int32Array(bytes.buffer, bytes.byteOffset + head, pairs * 2));
-  return ~byBytes(crc, bytes, tail, bytes.length) >>> 0;
+  return byBytes(crc, bytes, tail, bytes.length);
 }
 
 function byBytes(start: number, bytes: Uint8Array, from: number, to: number): number {

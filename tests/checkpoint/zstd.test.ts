@@ -82,15 +82,16 @@ test.each([
   expect(crc32c(bytes)).toBe(expected);
 });
 
+function bitByBit(bytes: Uint8Array, before = 0): number {
+  let crc = ~before;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  }
+  return ~crc >>> 0;
+}
+
 test("CRC-32C is the same from any address and in any parts", () => {
-  const bitByBit = (bytes: Uint8Array): number => {
-    let crc = 0xffffffff;
-    for (const byte of bytes) {
-      crc ^= byte;
-      for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-    }
-    return ~crc >>> 0;
-  };
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 80 }), fc.nat(9), fc.nat(), (bytes, shift, cut) => {
       const moved = new Uint8Array(bytes.length + shift);
@@ -102,3 +103,13 @@ test("CRC-32C is the same from any address and in any parts", () => {
     }),
   );
 });
+
+// Long ones are shortened first, in pieces of 64 KiB.
+test.each([26_751, 26_752, 26_753, 3344 + 65_536, 3344 + 65_536 + 15, 3344 + 65_537 + 15, 300_001])(
+  "CRC-32C of %d bytes, after others",
+  (length) => {
+    const bytes = new Uint8Array(length + 3).map((_, i) => Math.imul(i + length, 0x9e3779b1) >>> 13);
+    for (const before of [0, 0x12345678, 0xffffffff])
+      expect(crc32c(bytes.subarray(3), before)).toBe(bitByBit(bytes.subarray(3), before));
+  },
+);

@@ -6,8 +6,9 @@ import { shapeOf } from "../../../compiler/ir/shape.ts";
 import type { TensorType } from "../../../compiler/ir/types.ts";
 import type { NumberArray } from "../../../compiler/ops/loops.ts";
 import type { Product } from "../../../compiler/ops/op.ts";
+import type { Memory } from "../../wasm/words.ts";
 import { hasHeap, onHost } from "./host.ts";
-import { type Memory, type Panel, panelOver } from "./panel-wasm.ts";
+import { type Panel, panelOver } from "./panel-wasm.ts";
 
 const WIDTH = 8;
 const FLOAT = 4;
