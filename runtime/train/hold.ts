@@ -1,27 +1,31 @@
-// One process at a time trains a run: each says that it does with a file in the run's directory, named by its id.
+// One at a time trains a run: each process says that it does with a file in the run's directory, named by its id.
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail } from "../../compiler/diag.ts";
-import { failWrite } from "../files.ts";
-import { isRunning } from "../running.ts";
+import { writing } from "../files.ts";
+import { isRunning, isTaken, take } from "../running.ts";
 
 const PREFIX = ".training-";
 
 /**
- * Takes a run's directory until the function that it gives is called or the process ends. A directory that another
- * process trains in is refused; what processes left there that are gone is removed.
+ * Takes a run's directory until the function that it gives is called or the process ends. A directory that is trained
+ * in, by another process or by this one, is refused; what processes left there that are gone is removed.
  */
 export function holdRun(directory: string): () => void {
+  writing(directory, () => fs.mkdirSync(directory, { recursive: true }));
+  if (isTaken(directory))
+    fail({
+      code: "run-held",
+      message: `${directory}: this process trains this run already`,
+      help: "wait for it, or choose another run_name",
+    });
   const own = join(directory, `${PREFIX}${process.pid}`);
-  try {
-    fs.mkdirSync(directory, { recursive: true });
-    // Written before others are looked for: of two that start at once, one at least sees the other.
-    fs.writeFileSync(own, "");
-  } catch (error) {
-    failWrite(own, error);
-  }
+  // Written before others are looked for: of two that start at once, one at least sees the other.
+  writing(own, () => fs.writeFileSync(own, ""));
+  const leave = take(directory);
   const release = (): void => {
     process.removeListener("exit", release);
+    leave();
     fs.rmSync(own, { force: true });
   };
   // Ctrl-C exits without going back through the callers.

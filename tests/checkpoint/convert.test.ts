@@ -298,6 +298,17 @@ describe("a conversion that is cut off", () => {
     );
   });
 
+  test("one that is going on in this very process is refused, and goes on undisturbed", async () => {
+    const output = join(scratch(), "out");
+    const conversion = conversionOf(MAXTEXT, MAXTEXT, output, { batchBytes: 1 << 17 });
+    const first = convert(conversion);
+    for (const other of [conversion, { ...conversion, batchBytes: 1 << 18 }])
+      await expect(convert(other)).rejects.toThrow(
+        new RegExp(`checkpoint-unfinished: .*: process ${process.pid} is writing there`),
+      );
+    expect(digestsAt(await first)).toEqual(digestsAt(await convert({ ...conversion, output: `${output}2` })));
+  });
+
   test("other work begins anew, and what is not a conversion's is left alone", async () => {
     const directory = scratch();
     const output = join(directory, "out");

@@ -275,6 +275,23 @@ test("a run that another process trains is refused and left as it is; one whose 
   expect(fs.readdirSync(join(out, "r")).toSorted()).toEqual(["checkpoints", "hugging_face"]);
 });
 
+test("a run that this very process trains is refused, and goes on undisturbed", async () => {
+  const out = scratch();
+  const link = join(scratch(), "link");
+  fs.symlinkSync(out, link);
+  const first = run(configOf(out));
+  expect(await rejection(run(configOf(link)))).toMatchObject({
+    code: "run-held",
+    message: expect.stringContaining("this process trains this run already"),
+  });
+  expect(fs.readdirSync(join(out, "r"))).toContain(`.training-${process.pid}`);
+  expect((await first).losses).toHaveLength(6);
+  expect(fs.readdirSync(join(out, "r")).toSorted()).toEqual(["checkpoints", "hugging_face"]);
+  // What an earlier process of the same id left is nobody's: in a container ids come again.
+  fs.writeFileSync(join(out, "r", `.training-${process.pid}`), "");
+  expect((await run(configOf(out, "steps=7"))).losses).toHaveLength(1);
+});
+
 test("the metrics file goes on where the run does", async () => {
   const out = scratch();
   const file = join(out, "metrics.jsonl");

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
 import { readText, writing } from "../../files.ts";
-import { isRunning } from "../../running.ts";
+import { isRunning, isTaken, take } from "../../running.ts";
 import type { DonePart } from "./work.ts";
 
 const NAME = "q3c-convert.jsonl";
@@ -20,7 +20,8 @@ export const fingerprint = (description: unknown): string =>
 
 /**
  * The parts that the journal in a directory says are done, the last word on each; nothing when it is of other work, or
- * there is no directory. A directory with something else in it, or one that another process writes to, is refused.
+ * there is no directory. A directory with something else in it, or one that another process or another conversion of
+ * this one writes to, is refused.
  */
 export function readJournal(directory: string, work: string): readonly DonePart[] | undefined {
   if (!fs.existsSync(directory) || fs.readdirSync(directory).length === 0) return undefined;
@@ -33,7 +34,7 @@ export function readJournal(directory: string, work: string): readonly DonePart[
     });
   const [head, ...rest] = readText(path).split("\n").map(parseLine);
   const pid = rest.findLast((line) => line?.["pid"] !== undefined)?.["pid"];
-  if (typeof pid === "number" && pid !== process.pid && isRunning(pid))
+  if (typeof pid === "number" && (pid === process.pid ? isTaken(directory) : isRunning(pid)))
     fail({
       code: "checkpoint-unfinished",
       message: `${directory}: process ${pid} is writing there`,
@@ -79,7 +80,14 @@ export function openJournal(directory: string): Journal {
     });
   // The line before may have been cut off.
   append(`\n${line({ pid: process.pid })}`);
-  return { add: (part) => append(line(part)), close: () => fs.closeSync(file) };
+  const leave = take(directory);
+  return {
+    add: (part) => append(line(part)),
+    close() {
+      leave();
+      fs.closeSync(file);
+    },
+  };
 }
 
 const line = (value: object): string => `${JSON.stringify(value)}\n`;
