@@ -136,9 +136,9 @@ export function roll(block: Block, rounds: Rounds, reads: ReadonlyMap<Value, num
     init: at(members, 0),
     last: at(inRounds(place), count - 1),
   }));
-  const misfit = carries.find(({ init, last }) => !sameType(init.type, last.type));
-  if (misfit)
-    return `%${misfit.last.hint} begins as ${formatType(misfit.init.type)} and goes on as ${formatType(misfit.last.type)}`;
+  const changed = carries.find(({ init, last }) => !sameType(init.type, last.type));
+  if (changed)
+    return `%${changed.last.hint} begins as ${formatType(changed.init.type)} and goes on as ${formatType(changed.last.type)}`;
   const [xs, consts] = [operands.of("x"), operands.of("const")];
 
   const carried = new Set(carries.map(({ last }) => last));

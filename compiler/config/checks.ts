@@ -190,7 +190,7 @@ function badPatterns(name: (typeof patternKeys)[number], values: Values, setting
     const why = whyNoPattern(pattern);
     const at = (raw?.kind === "list" ? raw.items[i]?.at : undefined) ?? placeOf([name], settings);
     const message = `\`${name}\` takes regular expressions, ${showValue(pattern)} is none: ${why}`;
-    return why === undefined ? [] : [{ code: "misfit", message, at }];
+    return why === undefined ? [] : [{ code: "bad-value", message, at }];
   });
 }
 
@@ -201,11 +201,11 @@ const assumedNote = (setting: Setting | undefined): readonly Note[] =>
 
 /** Everything that does not hold, each at the key that the user set. */
 export function checkValues(values: Values, settings: Settings): readonly Diagnostic[] {
-  const misfits = checks.flatMap(({ about, wrong }) => {
+  const badValues = checks.flatMap(({ about, wrong }) => {
     const message = wrong(values);
     if (message === false) return [];
     const notes = about.flatMap((name) => assumedNote(settings.get(name)));
-    return [{ code: "misfit", message, at: placeOf(about, settings), notes }];
+    return [{ code: "bad-value", message, at: placeOf(about, settings), notes }];
   });
-  return [...misfits, ...patternKeys.flatMap((name) => badPatterns(name, values, settings))];
+  return [...badValues, ...patternKeys.flatMap((name) => badPatterns(name, values, settings))];
 }

@@ -205,7 +205,7 @@ function requireFamilys(values: Values, familyFields: Fields, spanOf: Config["sp
   if (isFamily && !("partial_rotary_factor" in familyFields) && factor !== 1)
     fail(
       {
-        code: "misfit",
+        code: "bad-value",
         message: `a ${modelTypeOf(values.arch_file)} model rotates whole heads, \`partial_rotary_factor\` is ${factor}`,
         at: spanOf("partial_rotary_factor"),
         help: "leave partial_rotary_factor out, or set decoder_block to an architecture file of your own",

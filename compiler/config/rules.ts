@@ -26,8 +26,8 @@ export type Surroundings = {
 type Context = Surroundings & Resolver;
 
 /** Reports a value that does not fit, at the first of some keys that was set by hand. */
-function misfit(c: Context, names: readonly KeyName[], message: string, help?: string): never {
-  return fail({ code: "misfit", message, at: placeOf(names, c.settings), help }, 2);
+function badValue(c: Context, names: readonly KeyName[], message: string, help?: string): never {
+  return fail({ code: "bad-value", message, at: placeOf(names, c.settings), help }, 2);
 }
 
 const twoDigits = (number: number): string => String(number).padStart(2, "0");
@@ -67,9 +67,9 @@ function steps(c: Context, name: Steps): number {
   const value = c.given(name);
   if (value >= 0) return value;
   if (value !== -1)
-    return misfit(c, [name], `\`${name}\` is an integer of at least 0, or -1 for \`${other}\``);
+    return badValue(c, [name], `\`${name}\` is an integer of at least 0, or -1 for \`${other}\``);
   if (c.given(other) !== -1) return c.get(other);
-  return misfit(
+  return badValue(
     c,
     ["steps", "learning_rate_schedule_steps"],
     "`steps` and `learning_rate_schedule_steps` are both -1",
@@ -81,7 +81,7 @@ function layerTypes(c: Context): Values["layer_types"] {
   const layers = c.get("num_decoder_layers");
   if (given.length === layers) return given;
   if (given.length > 0)
-    return misfit(
+    return badValue(
       c,
       ["layer_types"],
       `\`layer_types\` names ${given.length} layers, the model has ${layers}`,
@@ -110,7 +110,7 @@ function runName(c: Context): string {
   const name = c.given("run_name") || c.env["JOBSET_NAME"];
   if (!name) return `${basename(c.get("model_name"))}_${stamp(c.now)}`;
   if (!/[/\\]/.test(name) && name !== "." && name !== "..") return name;
-  return misfit(
+  return badValue(
     c,
     ["run_name"],
     `\`run_name\` is the name of a folder, without / and \\ and other than . and ..; found \`${name}\``,
@@ -150,7 +150,7 @@ const settle: Settle = {
 function scale(c: Context, share: "emb" | "head" | "layer"): number {
   const total = Math.log2(c.get("global_parameter_scale"));
   if (!Number.isInteger(total)) {
-    misfit(c, ["global_parameter_scale"], "`global_parameter_scale` is a power of two");
+    badValue(c, ["global_parameter_scale"], "`global_parameter_scale` is a power of two");
   }
   const base = Math.floor(total / 3);
   const rest = total % 3;
@@ -163,7 +163,7 @@ const mostLayers = 100_000;
 function decoderLayers(c: Context): number {
   const layers = c.get("base_num_decoder_layers") * scale(c, "layer");
   if (layers <= mostLayers) return layers;
-  return misfit(
+  return badValue(
     c,
     ["base_num_decoder_layers"],
     `${layers} layers are more than the ${mostLayers} q3c plans for`,
@@ -182,12 +182,12 @@ function targetDevices(c: Context): number {
     const devices = c.get("internal_compile_num_devices");
     return devices >= 1
       ? devices
-      : misfit(c, ["internal_compile"], "`internal_compile` needs `internal_compile_num_devices`");
+      : badValue(c, ["internal_compile"], "`internal_compile` needs `internal_compile_num_devices`");
   }
   const topology = c.get("compile_topology");
   if (topology === "") return 1;
   const devices = devicesOfTopology(topology);
-  if (typeof devices !== "number") return misfit(c, ["compile_topology"], devices.problem, devices.help);
+  if (typeof devices !== "number") return badValue(c, ["compile_topology"], devices.problem, devices.help);
   return devices * c.get("compile_topology_num_slices");
 }
 
@@ -210,7 +210,7 @@ function parallelism(c: Context, network: "ici" | "dcn"): readonly number[] {
     c.get("num_target_devices") === 1
       ? "to plan for a machine that is not here, set compile_topology (v5p-64) or internal_compile and internal_compile_num_devices"
       : undefined;
-  return misfit(
+  return badValue(
     c,
     culprits.filter((name) => name !== undefined),
     `${unit}: ${filled.problem}`,
@@ -236,7 +236,7 @@ function microBatch(c: Context, phase: "train" | "eval"): number {
   const name = c.given(batchKey[phase]) === 0 ? batchKey.train : batchKey[phase];
   return rows >= 1
     ? rows
-    : misfit(c, [name], `\`${name}\` is less than one sequence on ${devices} device(s)`);
+    : badValue(c, [name], `\`${name}\` is less than one sequence on ${devices} device(s)`);
 }
 
 function batchToLoad(c: Context, phase: "train" | "eval"): number {
@@ -263,7 +263,7 @@ function archFile(c: Context): string {
   const shipped = shippedNames(places.modelsDir, ".arch");
   if (c.get("model_name") === "default" && (setting === undefined || setting.isDefault)) {
     const models = shippedNames(places.modelsDir, ".yml").filter((name) => name !== "base");
-    return misfit(
+    return badValue(
       c,
       ["model_name"],
       "no model is chosen",
@@ -271,7 +271,7 @@ function archFile(c: Context): string {
     );
   }
   const what = isDirectory(path) ? "is a folder" : "does not exist";
-  return misfit(
+  return badValue(
     c,
     ["decoder_block"],
     `the architecture \`${shownPath(path, places)}\` ${what}; shipped are ${shipped.join(", ") || "none"}`,

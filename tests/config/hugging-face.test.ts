@@ -192,7 +192,7 @@ test("other rotary embeddings, layers and families are refused", () => {
 test("what a config.json leaves out is no place for an error while it has another", () => {
   const { num_experts_per_tok: _, ...left } = qwen3Next;
   expect(problem(left)).toMatch(
-    /^m\/config\.json:\d+:18: misfit: each token goes to 10 experts, there are 8\n.*\n.*\nmodels\/hugging-face\/qwen3_next\.yml:\d+:\d+: note: config\.json leaves `num_experts_per_tok` out, and this is assumed/,
+    /^m\/config\.json:\d+:18: bad-value: each token goes to 10 experts, there are 8\n.*\n.*\nmodels\/hugging-face\/qwen3_next\.yml:\d+:\d+: note: config\.json leaves `num_experts_per_tok` out, and this is assumed/,
   );
 });
 

@@ -24,7 +24,7 @@ const cases: readonly ErrorCase[] = [
     claim: "part of a head rotated where transformers rotates all of it",
     args: ["base", "model_name=qwen3-0.6b", "partial_rotary_factor=0.5"],
     says: [
-      "command line:1:23: misfit: a qwen3 model rotates whole heads, `partial_rotary_factor` is 0.5",
+      "command line:1:23: bad-value: a qwen3 model rotates whole heads, `partial_rotary_factor` is 0.5",
       "  partial_rotary_factor=0.5",
       "                        ^^^",
       "help: leave partial_rotary_factor out, or set decoder_block to an architecture file of your own",
@@ -34,7 +34,7 @@ const cases: readonly ErrorCase[] = [
     claim: `a run's folder elsewhere, ${name}`,
     args: [...tiny, `run_name=${name}`],
     says: [
-      `command line:1:10: misfit: \`run_name\` is the name of a folder, without / and \\ and other than . and ..; found \`${name}\``,
+      `command line:1:10: bad-value: \`run_name\` is the name of a folder, without / and \\ and other than . and ..; found \`${name}\``,
       `  run_name=${name}`,
       `           ${"^".repeat(name.length)}`,
       "help: say in base_output_directory where the run's folder lies",
@@ -44,7 +44,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a capacity where nothing is dropped",
     args: [...tiny, "capacity_factor=1.25"],
     says: [
-      "command line:1:17: misfit: `capacity_factor=1.25` drops tokens, `sparse_matmul=true` drops none: set sparse_matmul=false, or capacity_factor=-1",
+      "command line:1:17: bad-value: `capacity_factor=1.25` drops tokens, `sparse_matmul=true` drops none: set sparse_matmul=false, or capacity_factor=-1",
       "  capacity_factor=1.25",
       "                  ^^^^",
     ],
@@ -53,7 +53,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a capacity without room for one token",
     args: [...tiny, "sparse_matmul=false", "capacity_factor=0.1", "max_target_length=6"],
     says: [
-      "command line:1:17: misfit: `capacity_factor=0.1` leaves every expert room for 0 of 6 tokens",
+      "command line:1:17: bad-value: `capacity_factor=0.1` leaves every expert room for 0 of 6 tokens",
       "  capacity_factor=0.1",
       "                  ^^^",
     ],
@@ -62,7 +62,7 @@ const cases: readonly ErrorCase[] = [
     claim: "MaxText's other weights of dropping inference",
     args: [...tiny, "sparse_matmul=false", "capacity_factor=1", "model_call_mode=inference"],
     says: [
-      "command line:1:17: misfit: with `model_call_mode=inference` MaxText weighs experts otherwise when it drops tokens; q3c weighs them as in training: leave model_call_mode out",
+      "command line:1:17: bad-value: with `model_call_mode=inference` MaxText weighs experts otherwise when it drops tokens; q3c weighs them as in training: leave model_call_mode out",
       "  model_call_mode=inference",
       "                  ^^^^^^^^^",
     ],
@@ -71,7 +71,7 @@ const cases: readonly ErrorCase[] = [
     claim: "drafts for another way of choosing than the likeliest",
     args: [...tiny, "num_speculative_tokens=2", "decode_sampling_strategy=weighted"],
     says: [
-      "command line:1:24: misfit: `num_speculative_tokens` is for greedy decoding, and `decode_sampling_strategy=weighted`",
+      "command line:1:24: bad-value: `num_speculative_tokens` is for greedy decoding, and `decode_sampling_strategy=weighted`",
       "  num_speculative_tokens=2",
       "                         ^",
     ],
@@ -80,7 +80,7 @@ const cases: readonly ErrorCase[] = [
     claim: "drafts where experts drop tokens",
     args: [...tiny, "num_speculative_tokens=2", "sparse_matmul=false", "capacity_factor=2"],
     says: [
-      "command line:1:24: misfit: drafts are read together, and experts that drop tokens would give them other logits than one by one: set capacity_factor=-1",
+      "command line:1:24: bad-value: drafts are read together, and experts that drop tokens would give them other logits than one by one: set capacity_factor=-1",
       "  num_speculative_tokens=2",
       "                         ^",
     ],
@@ -89,7 +89,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a kernel's second version without its first",
     args: [...tiny, "use_gmm_v2=true"],
     says: [
-      "command line:1:12: misfit: `use_gmm_v2` needs `use_tokamax_gmm=true`",
+      "command line:1:12: bad-value: `use_gmm_v2` needs `use_tokamax_gmm=true`",
       "  use_gmm_v2=true",
       "             ^^^^",
     ],
@@ -98,7 +98,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a kernel of grouped products without them",
     args: [...tiny, "sparse_matmul=false", "use_tokamax_gmm=true"],
     says: [
-      "command line:1:17: misfit: `use_tokamax_gmm` is a kernel of `sparse_matmul=true`, which is false",
+      "command line:1:17: bad-value: `use_tokamax_gmm` is a kernel of `sparse_matmul=true`, which is false",
       "  use_tokamax_gmm=true",
       "                  ^^^^",
     ],
@@ -107,7 +107,7 @@ const cases: readonly ErrorCase[] = [
     claim: "chunks of a ring that is none",
     args: [...tiny, "num_moe_token_chunks=2"],
     says: [
-      "command line:1:22: misfit: `num_moe_token_chunks` above 1 needs `use_ring_of_experts=true`",
+      "command line:1:22: bad-value: `num_moe_token_chunks` above 1 needs `use_ring_of_experts=true`",
       "  num_moe_token_chunks=2",
       "                       ^",
     ],
@@ -116,7 +116,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a ring of experts on one device",
     args: [...tiny, "use_ring_of_experts=true"],
     says: [
-      "command line:1:21: misfit: `use_ring_of_experts=true` needs experts split over devices, and ici_expert_parallelism splits them over 1",
+      "command line:1:21: bad-value: `use_ring_of_experts=true` needs experts split over devices, and ici_expert_parallelism splits them over 1",
       "  use_ring_of_experts=true",
       "                      ^^^^",
     ],
@@ -192,7 +192,7 @@ const cases: readonly ErrorCase[] = [
     claim: "no model",
     args: ["base"],
     says: [
-      "misfit: no model is chosen",
+      "bad-value: no model is chosen",
       "help: set model_name to one of qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny, or to a folder with a config.json",
     ],
   },
@@ -200,7 +200,7 @@ const cases: readonly ErrorCase[] = [
     claim: "an architecture that does not exist",
     args: ["base", "decoder_block=llama2"],
     says: [
-      "command line:1:15: misfit: the architecture `models/llama2.arch` does not exist; shipped are qwen3, qwen3-next",
+      "command line:1:15: bad-value: the architecture `models/llama2.arch` does not exist; shipped are qwen3, qwen3-next",
       "  decoder_block=llama2",
       "                ^^^^^^",
     ],
@@ -210,7 +210,7 @@ const cases: readonly ErrorCase[] = [
     files: { "a.yml": "base_config: base.yml\ndecoder_block: mine.arch\n" },
     args: ["a.yml"],
     says: [
-      "a.yml:2:16: misfit: the architecture `mine.arch` does not exist; shipped are qwen3, qwen3-next",
+      "a.yml:2:16: bad-value: the architecture `mine.arch` does not exist; shipped are qwen3, qwen3-next",
       "  decoder_block: mine.arch",
       "                 ^^^^^^^^^",
     ],
@@ -325,16 +325,16 @@ const cases: readonly ErrorCase[] = [
       "partial_rotary_factor=0.1",
     ],
     says: [
-      "command line:1:21: misfit: each token goes to 9 experts, there are 8",
+      "command line:1:21: bad-value: each token goes to 9 experts, there are 8",
       "  num_experts_per_tok=9",
       "                      ^",
-      "command line:1:19: misfit: 4 query heads do not share 3 key-value heads evenly",
+      "command line:1:19: bad-value: 4 query heads do not share 3 key-value heads evenly",
       "  base_num_kv_heads=3",
       "                    ^",
-      "command line:1:21: misfit: 3 value heads do not share 2 key heads evenly",
+      "command line:1:21: bad-value: 3 value heads do not share 2 key heads evenly",
       "  gdn_num_value_heads=3",
       "                      ^",
-      "command line:1:23: misfit: head_dim * partial_rotary_factor rotates 3 dimensions of 32, expected an even number from 2 to 32",
+      "command line:1:23: bad-value: head_dim * partial_rotary_factor rotates 3 dimensions of 32, expected an even number from 2 to 32",
       "  partial_rotary_factor=0.1",
       "                        ^^^",
     ],
@@ -343,7 +343,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a rotary embedding that rotates nothing",
     args: [...tiny, "override_model_config=true", "partial_rotary_factor=0"],
     says: [
-      "command line:1:23: misfit: head_dim * partial_rotary_factor rotates 0 dimensions of 32, expected an even number from 2 to 32",
+      "command line:1:23: bad-value: head_dim * partial_rotary_factor rotates 0 dimensions of 32, expected an even number from 2 to 32",
       "  partial_rotary_factor=0",
       "                        ^",
     ],
@@ -352,10 +352,10 @@ const cases: readonly ErrorCase[] = [
     claim: "patterns that are none",
     args: [...tiny, "adamw_mask=['norm', '(']", 'trainable_parameters_mask=["*a"]'],
     says: [
-      'command line:1:28: misfit: `trainable_parameters_mask` takes regular expressions, "*a" is none: nothing to repeat',
+      'command line:1:28: bad-value: `trainable_parameters_mask` takes regular expressions, "*a" is none: nothing to repeat',
       '  trainable_parameters_mask=["*a"]',
       "                             ^^^^",
-      'command line:1:21: misfit: `adamw_mask` takes regular expressions, "(" is none: unterminated group',
+      'command line:1:21: bad-value: `adamw_mask` takes regular expressions, "(" is none: unterminated group',
       "  adamw_mask=['norm', '(']",
       "                      ^^^",
     ],
@@ -364,7 +364,7 @@ const cases: readonly ErrorCase[] = [
     claim: "steps below zero",
     args: [...tiny, "steps=-5"],
     says: [
-      "command line:1:7: misfit: `steps` is an integer of at least 0, or -1 for `learning_rate_schedule_steps`",
+      "command line:1:7: bad-value: `steps` is an integer of at least 0, or -1 for `learning_rate_schedule_steps`",
       "  steps=-5",
       "        ^^",
     ],
@@ -373,7 +373,7 @@ const cases: readonly ErrorCase[] = [
     claim: "steps that follow a schedule that follows steps",
     args: [...tiny, "steps=-1"],
     says: [
-      "command line:1:7: misfit: `steps` and `learning_rate_schedule_steps` are both -1",
+      "command line:1:7: bad-value: `steps` and `learning_rate_schedule_steps` are both -1",
       "  steps=-1",
       "        ^^",
     ],
@@ -382,7 +382,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a schedule below zero that steps follow",
     args: [...tiny, "steps=-1", "learning_rate_schedule_steps=-2"],
     says: [
-      "command line:1:30: misfit: `learning_rate_schedule_steps` is an integer of at least 0, or -1 for `steps`",
+      "command line:1:30: bad-value: `learning_rate_schedule_steps` is an integer of at least 0, or -1 for `steps`",
       "  learning_rate_schedule_steps=-2",
       "                               ^^",
     ],
@@ -452,7 +452,7 @@ const cases: readonly ErrorCase[] = [
     claim: "more parallelism than devices",
     args: [...tiny, "ici_fsdp_parallelism=8"],
     says: [
-      "command line:1:22: misfit: ici_*_parallelism over the devices of a slice: the sizes multiply to 8, expected exactly 1",
+      "command line:1:22: bad-value: ici_*_parallelism over the devices of a slice: the sizes multiply to 8, expected exactly 1",
       "  ici_fsdp_parallelism=8",
       "                       ^",
       "help: to plan for a machine that is not here, set compile_topology (v5p-64) or internal_compile and internal_compile_num_devices",
@@ -462,7 +462,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a size that does not divide the devices",
     args: [...tiny, "compile_topology=v5p-64", "ici_tensor_parallelism=3"],
     says: [
-      "command line:1:24: misfit: ici_*_parallelism over the devices of a slice: the sizes multiply to 3, expected a divisor of 32",
+      "command line:1:24: bad-value: ici_*_parallelism over the devices of a slice: the sizes multiply to 3, expected a divisor of 32",
       "  ici_tensor_parallelism=3",
       "                         ^",
     ],
@@ -471,7 +471,7 @@ const cases: readonly ErrorCase[] = [
     claim: "two sizes to fill",
     args: [...tiny, "compile_topology=v5p-64", "ici_tensor_parallelism=-1"],
     says: [
-      "command line:1:24: misfit: ici_*_parallelism over the devices of a slice: 2 sizes are -1, at most one can be",
+      "command line:1:24: bad-value: ici_*_parallelism over the devices of a slice: 2 sizes are -1, at most one can be",
       "  ici_tensor_parallelism=-1",
       "                         ^^",
     ],
@@ -480,7 +480,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a topology that does not exist",
     args: [...tiny, "compile_topology=v5q-64"],
     says: [
-      "command line:1:18: misfit: there is no topology `v5q-64`; topologies are v4-N, v5p-N, v5e-N, v6e-N, tpu7x-N",
+      "command line:1:18: bad-value: there is no topology `v5q-64`; topologies are v4-N, v5p-N, v5e-N, v6e-N, tpu7x-N",
       "  compile_topology=v5q-64",
       "                   ^^^^^^",
       "help: did you mean `v5p-64`?",
@@ -490,7 +490,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a slice that does not exist",
     args: [...tiny, "compile_topology=v5e-12"],
     says: [
-      "command line:1:18: misfit: there is no slice `v5e-12`: no such v5e has 12 chips",
+      "command line:1:18: bad-value: there is no slice `v5e-12`: no such v5e has 12 chips",
       "  compile_topology=v5e-12",
       "                   ^^^^^^",
     ],
@@ -499,7 +499,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a scale that is no power of two",
     args: [...tiny, "global_parameter_scale=3"],
     says: [
-      "command line:1:24: misfit: `global_parameter_scale` is a power of two",
+      "command line:1:24: bad-value: `global_parameter_scale` is a power of two",
       "  global_parameter_scale=3",
       "                         ^",
     ],
@@ -508,7 +508,7 @@ const cases: readonly ErrorCase[] = [
     claim: "layers without end",
     args: ["base", "decoder_block=qwen3_next", "base_num_decoder_layers=2000000000"],
     says: [
-      "command line:1:25: misfit: 2000000000 layers are more than the 100000 q3c plans for",
+      "command line:1:25: bad-value: 2000000000 layers are more than the 100000 q3c plans for",
       "  base_num_decoder_layers=2000000000",
       "                          ^^^^^^^^^^",
     ],
@@ -517,7 +517,7 @@ const cases: readonly ErrorCase[] = [
     claim: "layer_types of another length",
     args: [...tiny, "layer_types=[full_attention]"],
     says: [
-      "command line:1:13: misfit: `layer_types` names 1 layers, the model has 4",
+      "command line:1:13: bad-value: `layer_types` names 1 layers, the model has 4",
       "  layer_types=[full_attention]",
       "              ^^^^^^^^^^^^^^^^",
     ],
@@ -535,7 +535,7 @@ const cases: readonly ErrorCase[] = [
     claim: "a batch of nothing",
     args: [...tiny, "per_device_batch_size=0.5"],
     says: [
-      "command line:1:23: misfit: `per_device_batch_size` is less than one sequence on 1 device(s)",
+      "command line:1:23: bad-value: `per_device_batch_size` is less than one sequence on 1 device(s)",
       "  per_device_batch_size=0.5",
       "                        ^^^",
     ],
@@ -544,7 +544,7 @@ const cases: readonly ErrorCase[] = [
     claim: "data without a path",
     args: [...tiny, "dataset_type=text"],
     says: [
-      "command line:1:14: misfit: `dataset_type=text` needs `dataset_path`",
+      "command line:1:14: bad-value: `dataset_type=text` needs `dataset_path`",
       "  dataset_type=text",
       "               ^^^^",
     ],
@@ -553,7 +553,7 @@ const cases: readonly ErrorCase[] = [
     claim: "sampling without its number",
     args: [...tiny, "decode_sampling_strategy=nucleus"],
     says: [
-      "command line:1:26: misfit: `decode_sampling_strategy=nucleus` needs `decode_sampling_nucleus_p` above 0, at most 1",
+      "command line:1:26: bad-value: `decode_sampling_strategy=nucleus` needs `decode_sampling_nucleus_p` above 0, at most 1",
       "  decode_sampling_strategy=nucleus",
       "                           ^^^^^^^",
     ],
