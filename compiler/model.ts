@@ -21,6 +21,8 @@ export type ForwardOptions = {
   readonly taps?: readonly string[];
   /** Whether the program goes on from earlier tokens, and so takes and gives states. */
   readonly isResumed?: boolean;
+  /** Of how many of each row's last tokens a program that goes on gives logits: of all unless told. */
+  readonly wanted?: number | undefined;
   /** Configuration values that take the place of the configuration's. */
   readonly values?: Readonly<Record<string, ConfigValue>>;
 };
@@ -49,7 +51,7 @@ export function dtypeNamed(name: string): DType {
 
 function elaborateOptions(
   config: Config,
-  { sizes = {}, taps = [], values = {}, isResumed = false }: ForwardOptions,
+  { sizes = {}, taps = [], values = {}, isResumed = false, wanted }: ForwardOptions,
 ): ElaborateOptions {
   const all = { ...(config.values as unknown as Readonly<Record<string, ConfigValue>>), ...values };
   return {
@@ -60,6 +62,7 @@ function elaborateOptions(
     sizes,
     taps,
     isResumed,
+    wanted,
   };
 }
 
@@ -92,6 +95,8 @@ export type DecodeOptions = {
   /** The most tokens a row can have. */
   readonly length?: number;
   readonly taps?: readonly string[];
+  /** Of how many of each row's last tokens it gives logits: of all unless told. */
+  readonly wanted?: number;
   /**
    * Whether tokens are worked on as if they came one by one: the same numbers then, to the bit, except where experts
    * drop tokens, which hangs on all that come together.
@@ -101,12 +106,13 @@ export type DecodeOptions = {
 
 function resumed(
   config: Config,
-  { batch, seq, length, taps = [], isStepwise = false }: DecodeOptions,
+  { batch, seq, length, taps = [], wanted, isStepwise = false }: DecodeOptions,
 ): ForwardOptions {
   return {
     sizes: { batch, seq, kv_seq: length ?? config.values.max_target_length },
     taps,
     isResumed: true,
+    wanted,
     // Chunks of the delta rule are the one place where a token is summed up in another order among others.
     values: isStepwise ? { gated_delta_rule: "recurrent" } : {},
   };
@@ -115,7 +121,8 @@ function resumed(
 /**
  * The program that goes on from earlier tokens. Inputs tokens and positions [batch, seq], lengths [batch] (how many
  * tokens count in each row; what is after them touches no state), then parameters, then states → logits
- * [batch, seq, vocab] in f32, then taps, then the states' successors. States start as zeros.
+ * [batch, seq, vocab] in f32, then taps, then the states' successors. States start as zeros. Of `wanted` tokens the
+ * logits are [batch, wanted, vocab]: the last of each row is the last that counts.
  */
 export const decodeModel = (config: Config, options: DecodeOptions): Elaborated =>
   withoutNames(forwardModel(config, resumed(config, options)));

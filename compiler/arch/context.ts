@@ -4,7 +4,7 @@ import { type ConfigValue, describeValue } from "../config/value.ts";
 import { fail, type Span } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
-import type { Module, Value } from "../ir/types.ts";
+import type { Dim, Module, Value } from "../ir/types.ts";
 import type { Cursor } from "../ops/op.ts";
 import type { Frame } from "./frame.ts";
 import type { ParamDecl, Stacked } from "./param.ts";
@@ -39,6 +39,8 @@ export type ElaborateOptions = {
   readonly taps?: readonly string[];
   /** Whether the program goes on from earlier tokens; else it begins with the first, and states are as at the start. */
   readonly isResumed?: boolean;
+  /** Of how many of each row's last tokens a program that goes on gives logits: of all unless told. */
+  readonly wanted?: number | undefined;
 };
 
 /** What a program takes of earlier tokens and gives for later ones, named by its path. */
@@ -77,6 +79,8 @@ export type Context = {
   readonly builder: BlockBuilder;
   readonly params: Map<string, ParamDecl>;
   readonly states: Map<string, StateSlot>;
+  /** The dims of the program's tokens, [batch, seq]. */
+  tokens: readonly Dim[];
   /** Where a program stands that goes on from earlier tokens. */
   cursor?: Cursor<Value>;
   /** Tensors that parameters come from, and where each was named. */

@@ -28,6 +28,7 @@ export function elaborate(
     arch,
     options,
     dims: new Map(),
+    tokens: [],
     builder,
     params: new Map(),
     states: new Map(),
@@ -48,6 +49,7 @@ export function elaborate(
     context.declared.set(made, name.at);
     return { name: name.text, value: made };
   });
+  context.tokens = inputs[0]?.value.type.dims ?? [];
   const cursor = options.isResumed ? cursorAt(inputs.map((input) => input.value)) : undefined;
   if (cursor) context.cursor = cursor;
   const scope: Scope = new Map(inputs.map(({ name, value }) => [name, { kind: "tensors", values: [value] }]));

@@ -2,7 +2,7 @@
 import type { Expression } from "../config/expression.ts";
 import { didYouMean, fail } from "../diag.ts";
 import type { DType } from "../dtype.ts";
-import { dim, formatDims, formatType, range, tensor } from "../ir/shape.ts";
+import { dim, formatDims, formatType, range, sameDims, sizeOf, tensor } from "../ir/shape.ts";
 import type { Dim, Value } from "../ir/types.ts";
 import type { K } from "../ops/k.ts";
 import type { Frame } from "./frame.ts";
@@ -223,6 +223,35 @@ const transpose: Form = (frame, call) => {
   return [frame.build(call.at, [x], () => frame.context.builder.k.transpose(x, order))];
 };
 
+/** `wanted(x)`: x [batch, seq, ..] at the tokens whose logits are asked for: all, or the last ones of each row. */
+const wanted: Form = (frame, call) => {
+  arityOf(call, 1, []);
+  const x = frame.tensor(argument(call, 0));
+  const { builder, cursor, declared, options, tokens } = frame.context;
+  const places = x.type.dims.slice(0, 2);
+  if (!sameDims(places, tokens))
+    fail({
+      code: "arch-shape",
+      message: `\`wanted\` takes [${formatDims(tokens)}, ..], a vector for each token; \`${x.hint}\` is ${formatType(x.type)}`,
+      at: call.at,
+      notes: [{ message: `\`${x.hint}\` comes from here`, at: declared.get(x) }],
+    });
+  const count = options.wanted ?? Number.POSITIVE_INFINITY;
+  if (!cursor || count >= (tokens[1]?.size ?? 0)) return [x];
+  return [frame.build(call.at, [x], () => lastRows(builder.k, x, cursor.lengths, count))];
+};
+
+/** The `count` rows of x [batch, seq, ..] before row lengths[b]; the first row stands for those that are not there. */
+function lastRows(k: K<Value>, x: Value, lengths: Value, count: number): Value {
+  const [batch, seq, ...rest] = x.type.dims as [Dim, Dim, ...Dim[]];
+  const number = (n: number): Value => k.scalar(n, lengths);
+  const grid = tensor("i32", [batch, dim(seq.label, count)]);
+  const from = k.sub(k.reshape(lengths, [batch, dim("_", 1)]), number(count));
+  const place = k.max(k.add(k.iota(grid, 1), from), number(0));
+  const row = k.add(k.mul(k.iota(grid, 0), number(seq.size)), place);
+  return k.take(k.reshape(x, [dim("_", sizeOf([batch, seq])), ...rest]), row);
+}
+
 export const forms: Readonly<Partial<Record<string, Form>>> = {
   dot,
   reshape,
@@ -235,6 +264,7 @@ export const forms: Readonly<Partial<Record<string, Form>>> = {
   one_hot: oneHot,
   bincount,
   transpose,
+  wanted,
   /** In f32, whatever it was. */
   f32: converted(() => "f32"),
   /** In the activation dtype (MaxText `dtype`). */

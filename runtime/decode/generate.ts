@@ -3,7 +3,7 @@ import { fail } from "../../compiler/diag.ts";
 import { range } from "../../compiler/ir/shape.ts";
 import { logSumExp } from "../eval/log-softmax.ts";
 import { random } from "../random.ts";
-import type { Generator } from "./generator.ts";
+import { EACH, type Generator } from "./generator.ts";
 import { greedy, openSampler, type Sampler, type Sampling } from "./sampling.ts";
 
 export type GenerateOptions = {
@@ -103,7 +103,7 @@ function tokenByToken(
   let chosen: readonly (readonly Choice[])[] | undefined;
   const feed = (room: readonly number[]): readonly Float32Array[] => {
     const given = chosen?.map((own, row) => (room[row] === 0 ? [] : own.map(({ id }) => id))) ?? prompts;
-    const fed = generator.feed(sequences, given, { isEach: !chosen && onPrompt !== undefined });
+    const fed = generator.feed(sequences, given, { wanted: !chosen && onPrompt ? EACH : 1 });
     sequences = fed.sequences;
     if (!chosen && onPrompt) for (const [row, each] of fed.logits.entries()) onPrompt(row, each);
     return fed.logits.map((each) => each.subarray(-generator.vocab));

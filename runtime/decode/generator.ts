@@ -25,8 +25,8 @@ export type Sequences = {
 };
 
 export type FeedOptions = {
-  /** Logits of every token fed rather than of each row's last one. */
-  readonly isEach?: boolean;
+  /** Of how many of each row's last tokens the logits are wanted, if it is fed so many: 1 unless told, EACH for all. */
+  readonly wanted?: number;
   /**
    * Keeps the sequences, to go back to. What attention keeps is shared and not copied: once they are fed again, those
    * that went on from them before are no longer there.
@@ -41,11 +41,12 @@ export type FeedOptions = {
   readonly hidden?: readonly Float32Array[];
 };
 
-/** What came of feeding; by row [tokens fed, width], or [width] of the last token, and nothing for a row fed nothing. */
+/** What came of feeding, by row; nothing for a row fed nothing. */
 export type Fed = {
   readonly sequences: Sequences;
+  /** [tokens wanted, vocab]. */
   readonly logits: readonly Float32Array[];
-  /** In the order of the taps. */
+  /** In the order of the taps, [tokens fed, width]. */
   readonly taps: readonly (readonly Float32Array[])[];
 };
 
@@ -69,7 +70,10 @@ export type Generator = {
 type Cell = { buffer: Buffer };
 type Held = Sequences & { readonly cells: readonly Cell[]; readonly family: Set<Held> };
 
-/** How many tokens of a row one run takes unless told: enough for the engine's speed, few enough for their logits. */
+/** Wanted are the logits of every token fed. */
+export const EACH = Number.POSITIVE_INFINITY;
+
+/** How many tokens of a row one run takes unless told: enough for the engine's speed, few enough for the memory. */
 export const CHUNK = 256;
 
 /** A generator over weights in the layout of the model's own parameters. */
@@ -92,9 +96,7 @@ export function generatorOver(
   { length = config.values.max_target_length, chunk = CHUNK, taps = [] }: GeneratorOptions,
 ): Omit<Generator, "release"> {
   const vocab = config.values.vocab_size;
-  const programs = openPrograms(engine, resident, (batch, seq, isStepwise) =>
-    elaborate(config, { batch, seq, length, taps, isStepwise }),
-  );
+  const programs = openPrograms(engine, resident, (shape) => elaborate(config, { ...shape, length, taps }));
   const isShared = (held: Held, i: number): boolean =>
     programs.states(held.lengths.length)[i]?.isRewindable ?? false;
 
@@ -152,20 +154,18 @@ export function generatorOver(
       held.family.add(held);
       return held;
     },
-    feed(sequences, rows, { isEach = false, isKept = false, isStepwise = false, hidden } = {}) {
+    feed(sequences, rows, { wanted = 1, isKept = false, isStepwise = false, hidden } = {}) {
       let held = known(sequences);
       checkTokens(held.lengths, rows, vocab, length);
       const found: Float32Array[][][] = [];
       const runs = Math.max(1, Math.ceil(Math.max(...rows.map((row) => row.length)) / chunk));
       for (let run = 0; run < runs; run++) {
-        const made = chunkOf(held.lengths, rows, run * chunk, chunk, hidden);
+        const wants = wantedIn(rows, run * chunk, chunk, wanted);
+        const made = chunkOf(held.lengths, rows, run * chunk, chunk, hidden, Math.max(...wants));
         const { next, values } = advance(held, made, { isKept: isKept && run === 0, isStepwise });
         values.forEach((each, i) => {
-          const byRow = rowsOf(each, made, isEach);
-          found[i] = byRow.map((own, row) => [
-            ...(isEach || own.length === 0 ? (found[i]?.[row] ?? []) : []),
-            own,
-          ]);
+          const byRow = lastRows(each, made, i === 0 ? wants : made.counts);
+          found[i] = byRow.map((own, row) => [...(found[i]?.[row] ?? []), own]);
         });
         held = next;
       }
@@ -179,6 +179,18 @@ export function generatorOver(
   };
 }
 
+/** Of how many tokens of the chunk from `from` on, its last ones, each row wants logits. */
+const wantedIn = (
+  all: readonly (readonly number[])[],
+  from: number,
+  most: number,
+  wanted: number,
+): number[] =>
+  all.map(({ length }) => {
+    const end = Math.min(length, from + most);
+    return Math.max(0, end - Math.max(from, length - wanted));
+  });
+
 /**
  * The chunk of at most `most` tokens from `from` on that goes on from `lengths` tokens. What comes after a row's own
  * tokens stands where its last one does.
@@ -189,11 +201,11 @@ function chunkOf(
   from: number,
   most: number,
   allHidden: readonly Float32Array[] | undefined,
+  wanted: number,
 ): Chunk {
   const rows = all.map((row) => row.slice(from, from + most));
   const longest = Math.max(1, ...rows.map((row) => row.length));
-  // Few sizes, so that few programs are compiled.
-  const steps = Math.min(2 ** Math.ceil(Math.log2(longest)), most);
+  const steps = roundUp(longest, most);
   const tokens = new Int32Array(rows.length * steps);
   const positions = new Int32Array(rows.length * steps);
   rows.forEach((row, r) => {
@@ -204,8 +216,11 @@ function chunkOf(
   });
   const counts = Int32Array.from(rows, (row) => row.length);
   const hidden = allHidden && hiddenOf(allHidden, all, from, steps, counts);
-  return { steps, tokens, positions, hidden, counts };
+  return { steps, tokens, positions, hidden, counts, wanted: roundUp(Math.max(1, wanted), steps) };
 }
+
+/** A count of few sizes, so that few programs are compiled. */
+const roundUp = (count: number, most: number): number => Math.min(2 ** Math.ceil(Math.log2(count)), most);
 
 /** The hidden states beside a chunk's tokens, zeros beside those that do not count. */
 function hiddenOf(
@@ -224,14 +239,12 @@ function hiddenOf(
   return hidden;
 }
 
-/** By row, the numbers of its own tokens or of the last of them. */
-function rowsOf({ data, width }: Values, { steps, counts }: Chunk, isEach: boolean): Float32Array[] {
-  return Array.from(counts, (count, row) => {
-    const start = row * steps * width;
-    const from = isEach ? 0 : Math.max(0, count - 1);
-    return data.slice(start + from * width, start + count * width);
+/** By row, the numbers of as many of its last tokens as it wants. */
+const lastRows = ({ data, steps, width }: Values, chunk: Chunk, wants: ArrayLike<number>): Float32Array[] =>
+  Array.from(chunk.counts, (count, row) => {
+    const end = row * steps + (steps === chunk.steps ? count : steps);
+    return data.slice((end - (wants[row] ?? 0)) * width, end * width);
   });
-}
 
 /** Arrays as one, one after the other. */
 export function joined(parts: readonly Float32Array[]): Float32Array {

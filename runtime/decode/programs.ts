@@ -2,6 +2,7 @@
 import type { Elaborated, StateDecl } from "../../compiler/arch/context.ts";
 import { invariant } from "../../compiler/diag.ts";
 import { dimAt, elements } from "../../compiler/ir/shape.ts";
+import type { DecodeOptions } from "../../compiler/model.ts";
 import type { Buffer, Engine } from "../engines/engine.ts";
 import type { Resident } from "../resident.ts";
 
@@ -13,6 +14,8 @@ export type Chunk = {
   /** What a draft's program takes beside each token, [rows, steps, width]. */
   readonly hidden: Float32Array | undefined;
   readonly counts: Int32Array;
+  /** Of how many of each row's last tokens logits are wanted, at least 1. */
+  readonly wanted: number;
 };
 
 /** How a run is compiled. */
@@ -23,8 +26,14 @@ export type RunOptions = {
   readonly isStepwise: boolean;
 };
 
-/** The logits' and the taps' numbers, [rows, steps, width] row-major. */
-export type Values = { readonly data: Float32Array; readonly width: number };
+/**
+ * The logits' or a tap's numbers, [rows, steps, width] row-major: of all the chunk's steps, or of fewer that end with
+ * each row's last token.
+ */
+export type Values = { readonly data: Float32Array; readonly steps: number; readonly width: number };
+
+/** The shape of a decode program. */
+export type Shape = Required<Pick<DecodeOptions, "batch" | "seq" | "wanted" | "isStepwise">>;
 
 export type Programs = {
   readonly states: (rows: number) => readonly StateDecl[];
@@ -37,14 +46,14 @@ export type Programs = {
   run(chunk: Chunk, states: readonly Buffer[], options: RunOptions): { values: Values[]; states: Buffer[] };
 };
 
-/** The programs that `elaborate` gives for a number of rows and of tokens of each, over weights with an engine. */
+/** The programs that `elaborate` gives for shapes, over weights with an engine. */
 export function openPrograms(
   engine: Engine,
   resident: Resident,
-  elaborate: (batch: number, seq: number, isStepwise: boolean) => Elaborated,
+  elaborate: (shape: Shape) => Elaborated,
 ): Programs {
-  const compile = (batch: number, seq: number, { isKept, isStepwise }: RunOptions) => {
-    const { module, params, states } = elaborate(batch, seq, isStepwise);
+  const compile = (shape: Shape, isKept: boolean) => {
+    const { module, params, states } = elaborate(shape);
     const { params: ins, results } = module.body;
     const first = ins.length - states.length;
     const donated = states.flatMap(({ isRewindable }, i) => (isRewindable || !isKept ? [first + i] : []));
@@ -52,39 +61,41 @@ export function openPrograms(
       executable: engine.compile(module, { donated }),
       inputs: ins.filter((_, i) => module.roles[i] === "input").map(({ type }) => type),
       held: resident.of(params),
-      widths: results.slice(0, results.length - states.length).map(({ type }) => dimAt(type, 2).size),
+      shapes: results
+        .slice(0, results.length - states.length)
+        .map(({ type }) => ({ steps: dimAt(type, 1).size, width: dimAt(type, 2).size })),
       states,
     };
   };
   const compiled = new Map<string, ReturnType<typeof compile>>();
-  const programOf = (rows: number, steps: number, options: RunOptions) => {
+  const programOf = (batch: number, seq: number, wanted: number, options: RunOptions) => {
     // One token alone is stepwise.
-    const isStepwise = steps === 1 || options.isStepwise;
-    const key = `${rows} ${steps} ${options.isKept} ${isStepwise}`;
-    const made = compiled.get(key) ?? compile(rows, steps, { ...options, isStepwise });
+    const isStepwise = seq === 1 || options.isStepwise;
+    const key = `${batch} ${seq} ${wanted} ${options.isKept} ${isStepwise}`;
+    const made = compiled.get(key) ?? compile({ batch, seq, wanted, isStepwise }, options.isKept);
     compiled.set(key, made);
     return made;
   };
   const states = (rows: number): readonly StateDecl[] =>
-    programOf(rows, 1, { isKept: false, isStepwise: true }).states;
+    programOf(rows, 1, 1, { isKept: false, isStepwise: true }).states;
   return {
     states,
     zeros: (rows) =>
       states(rows).map(({ value: { type } }) => engine.upload(type, new Float32Array(elements(type)))),
-    run({ steps, tokens, positions, hidden, counts }, given, options) {
-      const { executable, inputs: types, held, widths } = programOf(counts.length, steps, options);
+    run({ steps, tokens, positions, hidden, counts, wanted }, given, options) {
+      const { executable, inputs: types, held, shapes } = programOf(counts.length, steps, wanted, options);
       const data = [tokens, positions, ...(hidden ? [hidden] : []), counts];
       invariant(data.length === types.length, "data for every input");
       const inputs = types.map((type, i) => engine.upload(type, data[i] ?? counts));
       const results = executable.run([...inputs, ...held, ...given]);
-      const read = results.slice(0, widths.length);
-      const values = widths.map((width, i) => {
+      const read = results.slice(0, shapes.length);
+      const values = shapes.map((shape, i) => {
         const buffer = read[i];
-        invariant(buffer, "a result for each width");
-        return { data: engine.download(buffer) as Float32Array, width };
+        invariant(buffer, "a result for each shape");
+        return { data: engine.download(buffer) as Float32Array, ...shape };
       });
       for (const buffer of [...inputs, ...read]) engine.release(buffer);
-      return { values, states: results.slice(widths.length) };
+      return { values, states: results.slice(shapes.length) };
     },
   };
 }

@@ -17,7 +17,15 @@ import {
   refuseEmpty,
   type Token,
 } from "./generate.ts";
-import { type Generator, type GeneratorOptions, generatorOver, joined } from "./generator.ts";
+import {
+  EACH,
+  type FeedOptions,
+  type Generator,
+  type GeneratorOptions,
+  generatorOver,
+  joined,
+  type Sequences,
+} from "./generator.ts";
 import { greedy, openSampler } from "./sampling.ts";
 
 /** A model and the head that drafts for it, over the same weights. Both give their last hidden states as a tap. */
@@ -98,7 +106,15 @@ function draftByDraft(
 
   const pendingOf = ({ tokens }: Row, row: number): number[] => tokens.slice(base.lengths[row]);
 
-  /** Shows the head every hidden state whose next token is known; its logits and hidden state after the last one. */
+  /** Feeds the head; by row its logits and hidden state after the last token. */
+  function feedDraft(from: Sequences, given: readonly (readonly number[])[], options: FeedOptions) {
+    const { sequences, logits, taps } = draft.feed(from, given, options);
+    const none = new Float32Array(0);
+    const hidden = given.map(({ length }, row) => split(taps[0]?.[row] ?? none, length).at(-1) ?? none);
+    return { sequences, logits, hidden };
+  }
+
+  /** Shows the head every hidden state whose next token is known. */
   function catchUp() {
     const counts = rows.map(({ tokens, fresh }, row) =>
       Math.min(fresh.length, tokens.length - 1 - (draftBase.lengths[row] ?? 0)),
@@ -112,7 +128,7 @@ function draftByDraft(
     rows.forEach((row, i) => {
       row.fresh = row.fresh.slice(counts[i]);
     });
-    const fed = draft.feed(draftBase, given, { hidden });
+    const fed = feedDraft(draftBase, given, { hidden });
     draftBase = fed.sequences;
     return fed;
   }
@@ -123,13 +139,13 @@ function draftByDraft(
     const read: Float32Array[][] = prompts.map(() => []);
     for (let from = 0; from < longest; from += model.chunk) {
       const part = prompts.map((prompt) => prompt.slice(from, from + model.chunk));
-      const fed = model.feed(base, part, { isEach: true });
+      const fed = model.feed(base, part, { wanted: onPrompt ? EACH : 1 });
       base = fed.sequences;
       part.forEach((tokens, i) => {
         const [row, logits, hidden] = [rows[i], fed.logits[i], fed.taps[0]?.[i]];
         if (!row || !logits || !hidden || tokens.length === 0) return;
         row.fresh.push(...split(hidden, tokens.length));
-        read[i] = onPrompt ? [...(read[i] ?? []), logits] : [logits.slice(-model.vocab)];
+        read[i] = onPrompt ? [...(read[i] ?? []), logits] : [logits];
       });
       catchUp();
     }
@@ -149,7 +165,7 @@ function draftByDraft(
     let fed = catchUp();
     let at = draftBase;
     for (let i = 0; fed && counts.some((count) => count > i); i++) {
-      const { logits, taps } = fed;
+      const { logits, hidden: last } = fed;
       const isOn = (row: number): boolean => (counts[row] ?? 0) > i;
       drafted.forEach((own, row) => {
         const table = logits[row];
@@ -158,8 +174,8 @@ function draftByDraft(
       const goesOn = (row: number): boolean => (counts[row] ?? 0) > i + 1;
       if (!rows.some((_, row) => goesOn(row))) break;
       const given = drafted.map((own, row) => (goesOn(row) ? own.slice(-1) : []));
-      const hidden = (taps[0] ?? []).map((own, row) => (goesOn(row) ? own : new Float32Array(0)));
-      fed = draft.feed(at, given, { hidden, isKept: at === draftBase });
+      const hidden = last.map((own, row) => (goesOn(row) ? own : new Float32Array(0)));
+      fed = feedDraft(at, given, { hidden, isKept: at === draftBase });
       at = fed.sequences;
     }
     if (at !== draftBase) draft.drop(at);
@@ -174,7 +190,7 @@ function draftByDraft(
     const pending = rows.map((row, i) => (isOn[i] ? pendingOf(row, i) : []));
     const isKept = drafted.some((own) => own.length > 0);
     const given = pending.map((tokens, row) => [...tokens, ...(drafted[row] ?? [])]);
-    const fed = model.feed(base, given, { isEach: true, isStepwise: true, isKept });
+    const fed = model.feed(base, given, { wanted: EACH, isStepwise: true, isKept });
     const chosen = rows.map((row, i): Choice[] => {
       const [own, logits, hidden] = [drafted[i] ?? [], fed.logits[i], fed.taps[0]?.[i]];
       const [count, known] = [given[i]?.length ?? 0, pending[i]?.length ?? 0];

@@ -42,7 +42,7 @@ export function openScorer({ vocab, canCut, begin }: ScoringModel): Scorer {
       return kept.reading;
     kept.reading.close();
     kept = { tokens, reading: begin() };
-    if (tokens.length > 0) kept.reading.read(tokens, false);
+    if (tokens.length > 0) kept.reading.read(tokens);
     return kept.reading;
   };
 
@@ -54,13 +54,11 @@ export function openScorer({ vocab, canCut, begin }: ScoringModel): Scorer {
         invariant(first >= 0, "what is scored has something before it");
         const shared = Math.min(first, ...readers.map(({ item }) => item.shared));
         const length = canCut && shared >= LEAST_SHARED ? shared : 0;
-        const isEach = first < tokens.length - 1;
-        const logits = readingOf(tokens.slice(0, length)).peek(tokens.slice(length), isEach);
-        const start = isEach ? length : first;
+        const logits = readingOf(tokens.slice(0, length)).peek(tokens.slice(length), tokens.length - first);
         for (const { index, item } of readers) {
           const scored = item.tokens.slice(item.from);
           sums[index] = scored.reduce(
-            (sum, token, i) => sum + logProbability(logits, vocab, item.from + i - 1 - start, token),
+            (sum, token, i) => sum + logProbability(logits, vocab, item.from + i - 1 - first, token),
             0,
           );
         }

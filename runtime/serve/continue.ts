@@ -56,7 +56,7 @@ function* readPrompt(
   let offset = 0;
   for (let start = 0; start < prompt.length; start += chunk) {
     const ids = prompt.slice(start, start + chunk);
-    const logits = reading.read(ids, isEach);
+    const logits = reading.read(ids, isEach ? ids.length : 1);
     const rowAt = (i: number): Float32Array => logits.slice(i * vocab, (i + 1) * vocab);
     const tokens: TokenScore[] = [];
     let text = "";
@@ -99,7 +99,7 @@ function* writeOn(
     yield { text: shown, tokens };
     if (isStopped) return "stop";
     offset += text.length;
-    if (count < maxTokens) logits = reading.read([id], false);
+    if (count < maxTokens) logits = reading.read([id]);
   }
   const { text, isStopped } = watch.push(stream.end());
   yield { text: isStopped ? text : text + watch.rest(), tokens: [] };

@@ -1,10 +1,12 @@
 // A model that goes on from what it has seen computes what it computes on the whole.
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import { allNodes } from "../../compiler/ir/rewrite.ts";
+import { elements } from "../../compiler/ir/shape.ts";
 import { decodeModel } from "../../compiler/model.ts";
 import { fuseKernels } from "../../passes/fuse-kernels.ts";
 import { runPipeline } from "../../passes/pass.ts";
-import type { Generator } from "../../runtime/decode/generator.ts";
+import { EACH, type Generator } from "../../runtime/decode/generator.ts";
 import { type Engine, optimizing } from "../../runtime/engines/engine.ts";
 import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
 import { configOf, goldenDirectories, readLogits, relativeError } from "../reference/golden.ts";
@@ -83,11 +85,11 @@ describe.each([random, "tests/goldens/qwen3-dense"])("%s", (dir) => {
           counts.map((count, row) => tokensFrom(seed + salt + row, count, generator.vocab));
         const [before, after] = [rowsOf(first, 0), rowsOf(second, 10)];
         const once = generator.feed(generator.start(3), before).sequences;
-        const { sequences, logits } = generator.feed(once, after, { isEach: true });
+        const { sequences, logits } = generator.feed(once, after, { wanted: EACH });
         expect(sequences.lengths).toEqual(first.map((n, row) => n + second[row]!));
         logits.forEach((found, row) => {
           const alone = generator.feed(generator.start(1), [before[row]!]).sequences;
-          const wanted = generator.feed(alone, [after[row]!], { isEach: true });
+          const wanted = generator.feed(alone, [after[row]!], { wanted: EACH });
           expect([row, found.length === 0 || near(found, wanted.logits[0]!)]).toEqual([row, true]);
           expect(found.length).toBe(second[row]! * generator.vocab);
           const own = statesOf(engine, wanted.sequences);
@@ -103,6 +105,33 @@ describe.each([random, "tests/goldens/qwen3-dense"])("%s", (dir) => {
       }),
       { numRuns: 3 },
     );
+  });
+
+  test("the logits of as many last tokens as are wanted are those of all tokens, to the bit", () => {
+    const lengths = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 2, maxLength: 2 });
+    fc.assert(
+      fc.property(lengths, fc.integer({ min: 1, max: 21 }), fc.nat(1e6), (counts, wanted, seed) => {
+        const rows = counts.map((count, row) => tokensFrom(seed + row, count, generator.vocab));
+        const read = (wanted: number) => {
+          const { sequences, logits } = generator.feed(generator.start(2), rows, { wanted });
+          generator.drop(sequences);
+          return logits;
+        };
+        const all = read(EACH);
+        expect(all.map(({ length }) => length)).toEqual(counts.map((count) => count * generator.vocab));
+        expect(read(wanted)).toEqual(all.map((each) => each.slice(-wanted * generator.vocab)));
+      }),
+      { numRuns: 4 },
+    );
+  });
+
+  test("a program makes no logits but those that are wanted", () => {
+    const { module, states } = decodeModel(configOf(dir), { batch: 2, seq: 8, wanted: 3 });
+    const sizes = [...allNodes(module.body)].flatMap(({ outs }) => outs.map(({ type }) => elements(type)));
+    const weights = module.body.params.map(({ type }) => elements(type));
+    const made = sizes.filter((size) => size % generator.vocab === 0 && !weights.includes(size));
+    expect(states.length).toBeGreaterThan(0);
+    expect(Math.max(...made)).toBe(2 * 3 * generator.vocab);
   });
 
   test("kept sequences can be gone back to, and what came after them is gone then", () => {
@@ -134,16 +163,16 @@ describe.each([random, "tests/goldens/qwen3-dense"])("%s", (dir) => {
   });
 });
 
-test("taps come beside the logits, for each token or the last", () => {
+test("taps come beside the logits, of each token, however many logits are wanted", () => {
   const config = configOf(random);
   const tokens = tokensFrom(3, 9, config.values.vocab_size);
   const forward = forwardOf(config, engine, ["normed"]);
   const generator = generatorOf(config, engine, { length: 16, chunk: 4, taps: ["normed"] });
   const whole = forward.run(tokens).taps[0]!;
-  const [each] = generator.feed(generator.start(1), [tokens], { isEach: true }).taps;
-  expect(near(each![0]!, whole)).toBe(true);
-  const [last] = generator.feed(generator.start(1), [tokens]).taps;
-  expect(near(last![0]!, whole.slice(-config.values.emb_dim))).toBe(true);
+  for (const wanted of [1, 5, EACH]) {
+    const [found] = generator.feed(generator.start(1), [tokens], { wanted }).taps;
+    expect([wanted, near(found![0]!, whole)]).toEqual([wanted, true]);
+  }
   forward.release();
   generator.release();
 });

@@ -2,6 +2,7 @@
 import type { Config } from "../../compiler/config/load.ts";
 import { forwardModel } from "../../compiler/model.ts";
 import {
+  EACH,
   type Generator,
   type GeneratorOptions,
   openGenerator,
@@ -28,7 +29,7 @@ export function feedParts(
 ): { logits: Float32Array; sequences: Sequences } {
   let sequences = generator.start(1);
   const logits = parts.map((part) => {
-    const fed = generator.feed(sequences, [part], { isEach });
+    const fed = generator.feed(sequences, [part], { wanted: isEach ? EACH : 1 });
     sequences = fed.sequences;
     return fed.logits[0]!;
   });

@@ -211,14 +211,14 @@ function fakeModel(vocab = VOCAB, logitsOf = fakeLogits, rounding = 0) {
   const begin = (): Reading => {
     let here: readonly number[] = [];
     let cuts = 0;
-    const peek = (tokens: readonly number[], isEach: boolean): Float32Array => {
+    const peek = (tokens: readonly number[], wanted = 1): Float32Array => {
       seen.tokens += tokens.length;
       seen.peeks.push([...here, ...tokens]);
       const all = logitsOf([...here, ...tokens]).map((x, i) => x + (i % 3) * rounding * (cuts + here.length));
-      return all.slice((isEach ? here.length : here.length + tokens.length - 1) * vocab);
+      return all.slice(-wanted * vocab);
     };
-    const read = (tokens: readonly number[], isEach: boolean): Float32Array => {
-      const logits = peek(tokens, isEach);
+    const read = (tokens: readonly number[], wanted = 1): Float32Array => {
+      const logits = peek(tokens, wanted);
       here = [...here, ...tokens];
       cuts++;
       return logits;

@@ -27,10 +27,9 @@ export function alphabet(maxTokens = 64): { readonly model: ServedModel; readonl
   const begin = (): Reading => {
     const number = begun++;
     trace.mostOpen = Math.max(trace.mostOpen, ++trace.open);
-    const read = (tokens: readonly number[], isEach: boolean): Float32Array => {
+    const read = (tokens: readonly number[], wanted = 1): Float32Array => {
       trace.reads.push({ reading: number, count: tokens.length });
-      const rows = isEach ? tokens : tokens.slice(-1);
-      return Float32Array.from(rows.flatMap(logitsAfter));
+      return Float32Array.from(tokens.slice(-wanted).flatMap(logitsAfter));
     };
     return { read, peek: read, close: () => void trace.open-- };
   };
