@@ -92,18 +92,23 @@ function layerTypes(c: Context): Values["layer_types"] {
   );
 }
 
+/** The folder that has a tokenizer beside the weights: of those that load_parameters_path names, else of the model's. */
+const ownTokenizer = (c: Context): string | undefined =>
+  [c.get("load_parameters_path"), c.hfCheckpoint ?? ""]
+    .filter((folder) => folder !== "")
+    .map((folder) => resolve(c.places.cwd, folder))
+    .find((folder) => isFile(join(folder, "tokenizer.json")));
+
 // A model's own tokenizer is of its kind unless the user says otherwise.
 function tokenizerType(c: Context): Values["tokenizer_type"] {
   const setting = c.settings.get("tokenizer_type");
-  const own = c.hfCheckpoint !== null && c.get("tokenizer_path") === c.hfCheckpoint;
-  return own && (!setting || setting.isDefault) ? "huggingface" : c.given("tokenizer_type");
+  const path = c.get("tokenizer_path");
+  const isOwn = path !== null && path === ownTokenizer(c);
+  return isOwn && (!setting || setting.isDefault) ? "huggingface" : c.given("tokenizer_type");
 }
 
-function tokenizerPath(c: Context): string | null {
-  const given = emptyToNull(c.given("tokenizer_path"));
-  if (given !== null || c.hfCheckpoint === null) return given;
-  return isFile(join(c.hfCheckpoint, "tokenizer.json")) ? c.hfCheckpoint : null;
-}
+const tokenizerPath = (c: Context): string | null =>
+  emptyToNull(c.given("tokenizer_path")) ?? ownTokenizer(c) ?? null;
 
 // The name of a folder, which is made and whose leftovers are removed: it stays within base_output_directory.
 function runName(c: Context): string {

@@ -10,13 +10,14 @@ import { textDataset } from "./text.ts";
 
 /** Opens the configuration's tokenizer: the one that it names, or the one beside the weights. */
 export function tokenizerOf(config: Config, cwd: string): Tokenizer {
-  const { tokenizer_type: type, tokenizer_path: path } = config.values;
-  if (path === null && config.huggingFace !== null && config.origin("tokenizer_type").from === "default") {
+  const { tokenizer_type: type, tokenizer_path: path, weights_path: weights } = config.values;
+  const isAssumed = type === "huggingface" || config.origin("tokenizer_type").from === "default";
+  if (path === null && weights !== null && isAssumed) {
     fail(
       {
         code: "tokenizer-missing",
-        message: `${config.values.model_name} has no tokenizer.json, and no tokenizer is named`,
-        at: config.spanOf("model_name"),
+        message: `${weights} has no tokenizer.json, and no tokenizer is named`,
+        at: config.spanOf("load_parameters_path", "model_name"),
         help: "save the model's tokenizer there, or set tokenizer_type=huggingface and tokenizer_path to its folder",
       },
       2,

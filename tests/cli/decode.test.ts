@@ -1,5 +1,5 @@
 // q3c decode on a model small enough to make here.
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import { loadConfig } from "../../compiler/config/load.ts";
@@ -79,6 +79,27 @@ describe("q3c decode", () => {
       out: "",
       err: expect.stringMatching(/prompts are given by `prompt` and by `--prompt`/),
     });
+  });
+
+  test("a folder of weights has its tokenizer with it, or the error says that it has none", async () => {
+    const folder = join(scratch(), "with");
+    cpSync(model, folder, { recursive: true });
+    const sizes = ["vocab_size=320", "base_num_decoder_layers=2", "inhomogeneous_layer_cycle_interval=2"];
+    const line = [
+      ...["decode", "base", "model_name=qwen3-next-tiny", "override_model_config=true", "prompt=the cat"],
+      ...[`load_parameters_path=${folder}`, "max_prefill_predict_length=64", "max_target_length=72"],
+      ...[...sizes, "dtype=float32"],
+    ];
+    expect(await q3c(line)).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(
+        /tokenizer-missing: .*with has no tokenizer\.json, and no tokenizer is named\n/,
+      ),
+    });
+    cpSync(tokenizer, folder, { recursive: true });
+    const { out, code } = await q3c(line);
+    expect(code).toBe(0);
+    expect(out).toBe((await q3c(["decode", ...own(), "prompt=the cat"])).out);
   });
 
   test("a path on another machine is one error, without a warning of the same", async () => {

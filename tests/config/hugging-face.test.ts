@@ -1,3 +1,4 @@
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { toHuggingFaceConfig } from "../../compiler/config/hugging-face.ts";
@@ -259,6 +260,14 @@ test("the tokenizer beside the weights is used, and its kind; without one the ke
   expect(chosen()).toEqual(["huggingface", own]);
   expect(chosen("tokenizer_type=byte")).toEqual(["byte", own]);
   expect(chosen("tokenizer_path=t")).toEqual(["sentencepiece", "t"]);
+  // Weights of a folder of their own have their tokenizer there, whatever model they are of.
+  const tuned = join(f.cwd, "tuned");
+  mkdirSync(tuned);
+  expect(chosen("load_parameters_path=tuned")).toEqual(["huggingface", own]);
+  writeFileSync(join(tuned, "tokenizer.json"), "{}");
+  expect(chosen("load_parameters_path=tuned")).toEqual(["huggingface", tuned]);
+  const packaged = f.load(["base", "model_name=qwen3-next-tiny", "load_parameters_path=tuned"]).values;
+  expect(packaged).toMatchObject({ tokenizer_type: "huggingface", tokenizer_path: tuned });
   const without = load(dense);
   expect(without.values).toMatchObject({ tokenizer_type: "sentencepiece", tokenizer_path: null });
   expect(without.spanOf("tokenizer_type")).toBeUndefined();
