@@ -1,6 +1,7 @@
 // What a checkpoint holds, and whether all of it can be read.
-import { type Diagnostic, Q3Error } from "../../compiler/diag.ts";
+import { Q3Error } from "../../compiler/diag.ts";
 import { countOf } from "./box.ts";
+import type { OnDamage } from "./damage.ts";
 import type { Checkpoint } from "./open.ts";
 import { nameOf } from "./orbax/tree.ts";
 import { byteLength } from "./safetensors-header.ts";
@@ -100,16 +101,33 @@ function scanned(metadata: Readonly<Record<string, unknown>>, names: readonly st
 /** How far reading has come. */
 export type Reading = { readonly tensor: string; readonly bytes: number };
 
-/** Reads every chunk of every tensor, one at a time. The problems come at the end, at most one of each tensor. */
-export function* readAll({ tensors }: Checkpoint): Generator<Reading, readonly Diagnostic[]> {
-  const problems: Diagnostic[] = [];
+// So many chunks of a tensor are named, and the rest are counted.
+const SHOWN_CHUNKS = 100;
+
+/** Reads every chunk of every tensor that can be read, one at a time. */
+export function* readAll({ tensors }: Checkpoint, onDamage: OnDamage): Generator<Reading, void> {
   for (const tensor of tensors.tensors.keys()) {
-    try {
-      for (const box of tensors.chunksOf(tensor)) yield { tensor, bytes: tensors.read(tensor, box).length };
-    } catch (error) {
-      if (!(error instanceof Q3Error)) throw error;
-      problems.push(...error.diagnostics);
+    const said = new Set<string>();
+    let more = 0;
+    for (const box of tensors.chunksOf(tensor)) {
+      try {
+        yield { tensor, bytes: tensors.read(tensor, box).length };
+      } catch (error) {
+        if (!(error instanceof Q3Error)) throw error;
+        if (said.has(error.message)) continue;
+        if (said.size < SHOWN_CHUNKS) {
+          said.add(error.message);
+          // What is wrong with a file as a whole does not say whose chunk was wanted.
+          onDamage(error, error.message.includes(tensor) ? [] : [tensor]);
+        } else more++;
+      }
     }
+    if (more > 0)
+      onDamage(
+        new Q3Error({
+          code: "chunk-damaged",
+          message: `${tensors.path}: tensor \`${tensor}\`: ${more} more chunks cannot be read`,
+        }),
+      );
   }
-  return problems;
 }

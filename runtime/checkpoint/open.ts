@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail } from "../../compiler/diag.ts";
 import { failRead } from "../files.ts";
+import { type OnDamage, refuse } from "./damage.ts";
 import { ITEM, looksLikeOrbax, SIDE, stepsIn, TREE } from "./orbax/files.ts";
 import { type OrbaxReader, openOrbax } from "./orbax/read.ts";
 import { openSafetensors, type Safetensors } from "./safetensors.ts";
@@ -16,20 +17,21 @@ export type Checkpoint =
 
 /**
  * Opens a safetensors file, a directory of them, or an Orbax checkpoint: the directory of an item, of a step, of all
- * steps, of which the latest finished one is taken, or of a run. Steps may be directories of safetensors too.
+ * steps, of which the latest finished one is taken, or of a run. Steps may be directories of safetensors too. It is
+ * refused when a part of it is damaged, unless `onDamage` lets the rest be read.
  */
-export function openCheckpoint(path: string): Checkpoint {
+export function openCheckpoint(path: string, onDamage: OnDamage = refuse): Checkpoint {
   refuseSide(path);
   if (isDirectory(path) && !hasSafetensors(path)) {
-    if (looksLikeOrbax(path)) return { format: "orbax", tensors: openOrbax(path) };
+    if (looksLikeOrbax(path)) return { format: "orbax", tensors: openOrbax(path, onDamage) };
     const latest = stepsIn(path).find(hasSafetensors);
-    if (latest !== undefined) return openCheckpoint(latest);
+    if (latest !== undefined) return openCheckpoint(latest, onDamage);
     fail({
       code: "checkpoint-missing",
       message: `${path}: no checkpoint: expected safetensors files, or an Orbax item, step or directory of steps; found ${found(path)}`,
     });
   }
-  const file = openSafetensors(path);
+  const file = openSafetensors(path, onDamage);
   return { format: "safetensors", tensors: tensorsOf(path, file), file };
 }
 

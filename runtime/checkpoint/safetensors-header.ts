@@ -3,6 +3,7 @@
 import { fail } from "../../compiler/diag.ts";
 import { isRecord, scanJson } from "../../compiler/json.ts";
 import { decodeUtf8 } from "../files.ts";
+import { attempt, type OnDamage, refuse } from "./damage.ts";
 
 const BITS = {
   F4: 4,
@@ -85,15 +86,23 @@ export function headerLength(file: string, first: Uint8Array, size: number): num
   return Number(length);
 }
 
-/** Checks the header's JSON against the file's size; the tensors must tile the data area exactly. */
-export function parseHeader(file: string, json: Uint8Array, size: number): Header {
+/**
+ * Checks the header's JSON against the file's size; the tensors must tile the data area exactly. A tensor that ends
+ * beyond the file is damage, anything else fails: a header with one lie in it is not to be trusted.
+ */
+export function parseHeader(
+  file: string,
+  json: Uint8Array,
+  size: number,
+  onDamage: OnDamage = refuse,
+): Header {
   const table = parseTable(file, json);
   const dataStart = 8 + json.length;
   const metadata = parseMetadata(file, table["__metadata__"]);
   const entries = Object.entries(table)
     .filter(([name]) => name !== "__metadata__")
     .map(([name, fields]) => parseEntry({ file, name, dataStart }, fields));
-  checkTiling(file, entries, dataStart, size);
+  checkTiling(file, entries, { start: dataStart, end: size }, onDamage);
   return { entries, metadata };
 }
 
@@ -174,10 +183,25 @@ function parseEntry({ file, name, dataStart }: Site, fields: unknown): Entry {
   return { name, dtype, shape, file, start: dataStart + begin, end: dataStart + end };
 }
 
-function checkTiling(file: string, entries: readonly Entry[], dataStart: number, size: number): void {
-  let at = dataStart;
+/** What fails to be read because the file ends at byte `size` already. */
+export function failTruncated({ file, name, end }: Entry, size: number): never {
+  return fail({
+    code: "safetensors-truncated",
+    message: `${file}: tensor \`${name}\` ends at byte ${end}, but the file ends at ${size}`,
+    help: "the file is truncated: copy or download it again",
+  });
+}
+
+function checkTiling(
+  file: string,
+  entries: readonly Entry[],
+  data: { readonly start: number; readonly end: number },
+  onDamage: OnDamage,
+): void {
+  let at = data.start;
   let before = "the header";
-  for (const { name, start, end } of entries.toSorted((a, b) => a.start - b.start || a.end - b.end)) {
+  for (const entry of entries.toSorted((a, b) => a.start - b.start || a.end - b.end)) {
+    const { name, start, end } = entry;
     const where = `${file}: tensor \`${name}\``;
     if (start < at) {
       fail({ code: "safetensors-overlap", message: `${where} overlaps ${before} by ${at - start} bytes` });
@@ -188,19 +212,13 @@ function checkTiling(file: string, entries: readonly Entry[], dataStart: number,
         message: `${where} leaves a hole of ${start - at} bytes after ${before}`,
       });
     }
-    if (end > size) {
-      fail({
-        code: "safetensors-truncated",
-        message: `${where} ends at byte ${end}, but the file ends at ${size}`,
-        help: "the file is truncated: copy or download it again",
-      });
-    }
+    if (end > data.end) attempt(onDamage, () => failTruncated(entry, data.end));
     [at, before] = [end, `\`${name}\``];
   }
-  if (at < size) {
+  if (at < data.end) {
     fail({
       code: "safetensors-hole",
-      message: `${file}: ${size - at} bytes after ${before} belong to no tensor`,
+      message: `${file}: ${data.end - at} bytes after ${before} belong to no tensor`,
     });
   }
 }

@@ -5,8 +5,16 @@ import { basename, join } from "node:path";
 import { didYouMean, fail, invariant } from "../../compiler/diag.ts";
 import { failRead, isTooLong, readAt, reason } from "../files.ts";
 import { decodeFloats, isFloatDType } from "./convert-dtype.ts";
+import { attempt, type OnDamage, refuse } from "./damage.ts";
 import { decodeNumbers, isNumberDType } from "./decode-numbers.ts";
-import { bitsOf, type Entry, type Header, headerLength, parseHeader } from "./safetensors-header.ts";
+import {
+  bitsOf,
+  type Entry,
+  failTruncated,
+  type Header,
+  headerLength,
+  parseHeader,
+} from "./safetensors-header.ts";
 import { checkIndex, readIndex } from "./safetensors-index.ts";
 
 export type { Entry, SafetensorsDType } from "./safetensors-header.ts";
@@ -33,16 +41,19 @@ export type Safetensors = {
 // Conversions go through a window of this size, so a tensor is never held twice; a multiple of every element's width.
 const WINDOW = 1 << 24;
 
-/** Opens a `.safetensors` file, or a directory with `model.safetensors`, an index and its shards, or loose files. */
-export function openSafetensors(path: string): Safetensors {
+/**
+ * Opens a `.safetensors` file, or a directory with `model.safetensors`, an index and its shards, or loose files. One of
+ * several that is missing or has no sound header is damage, as is one that is cut short.
+ */
+export function openSafetensors(path: string, onDamage: OnDamage = refuse): Safetensors {
   const files = new Map<string, number>();
   const closeAll = (): void => {
     for (const file of files.values()) fs.closeSync(file);
     files.clear();
   };
   try {
-    const headers = findFiles(path, (file) => openHeader(file, files));
-    return reader(headers, files, closeAll);
+    const headers = findFiles(path, (file) => openHeader(file, files, onDamage), onDamage);
+    return reader(collect(headers, onDamage), metadataOf(headers), files, closeAll);
   } catch (error) {
     closeAll();
     throw error;
@@ -51,15 +62,26 @@ export function openSafetensors(path: string): Safetensors {
 
 type Open = (file: string) => Header;
 
-function findFiles(path: string, open: Open): readonly Header[] {
+const INDEX = "model.safetensors.index.json";
+
+function findFiles(path: string, open: Open, onDamage: OnDamage): readonly Header[] {
   const names = listDirectory(path);
   if (!names) return [open(path)];
   if (names.includes("model.safetensors")) return [open(join(path, "model.safetensors"))];
-  if (names.includes("model.safetensors.index.json")) {
-    const index = readIndex(join(path, "model.safetensors.index.json"), names);
-    const headers = index.shards.map((shard) => open(join(path, shard)));
-    checkIndex(index, headers);
-    return headers;
+  const openAll = (files: Iterable<readonly [file: string, lost: readonly string[]]>) =>
+    new Map(
+      [...files].flatMap(([file, lost]) => {
+        const header = attempt(onDamage, () => open(join(path, file)), lost);
+        return header ? [[file, header] as const] : [];
+      }),
+    );
+  const index = names.includes(INDEX)
+    ? attempt(onDamage, () => readIndex(join(path, INDEX), names, onDamage))
+    : undefined;
+  if (index) {
+    const headers = openAll(index.shards);
+    checkIndex(index, headers, onDamage);
+    return [...headers.values()];
   }
   const loose = names.filter((name) => name.endsWith(".safetensors"));
   if (loose.length === 0) {
@@ -68,7 +90,7 @@ function findFiles(path: string, open: Open): readonly Header[] {
       message: `${path}: expected model.safetensors, model.safetensors.index.json or *.safetensors, found none`,
     });
   }
-  return loose.map((name) => open(join(path, name)));
+  return [...openAll(loose.map((name) => [name, []])).values()];
 }
 
 /** The sorted names in a directory, or nothing for a file. */
@@ -80,41 +102,43 @@ function listDirectory(path: string): readonly string[] | undefined {
   }
 }
 
-function openHeader(path: string, files: Map<string, number>): Header {
+function openHeader(path: string, files: Map<string, number>, onDamage: OnDamage): Header {
   try {
     const file = fs.openSync(path, "r");
     files.set(path, file);
     const { size } = fs.fstatSync(file);
     const length = headerLength(path, readAt(file, 0, Math.min(8, size)), size);
-    return parseHeader(path, readAt(file, 8, length), size);
+    return parseHeader(path, readAt(file, 8, length), size, onDamage);
   } catch (error) {
     return failRead(path, error);
   }
 }
 
-function collect(headers: readonly Header[]): ReadonlyMap<string, Entry> {
+function collect(headers: readonly Header[], onDamage: OnDamage): ReadonlyMap<string, Entry> {
   const entries = new Map<string, Entry>();
   for (const entry of headers.flatMap((header) => header.entries)) {
     const other = entries.get(entry.name);
-    if (other) {
-      fail({
-        code: "safetensors-two-shards",
-        message: `tensor \`${entry.name}\` is in two shards: ${other.file} and ${entry.file}`,
-      });
-    }
-    entries.set(entry.name, entry);
+    if (!other) entries.set(entry.name, entry);
+    else
+      attempt(onDamage, () =>
+        fail({
+          code: "safetensors-two-shards",
+          message: `tensor \`${entry.name}\` is in two shards: ${other.file} and ${entry.file}`,
+        }),
+      );
   }
   return entries;
 }
 
+const metadataOf = (headers: readonly Header[]): ReadonlyMap<string, string> =>
+  new Map(headers.flatMap((header) => [...header.metadata]));
+
 function reader(
-  headers: readonly Header[],
+  entries: ReadonlyMap<string, Entry>,
+  metadata: ReadonlyMap<string, string>,
   files: ReadonlyMap<string, number>,
   close: () => void,
 ): Safetensors {
-  const entries = collect(headers);
-  const metadata = new Map(headers.flatMap((header) => [...header.metadata]));
-
   const find = (name: string): Entry => {
     const entry = entries.get(name);
     if (entry) return entry;
@@ -127,7 +151,8 @@ function reader(
       help: didYouMean(name, entries.keys()),
     });
   };
-  const range = ({ name, file, start, end }: Entry, offset: number, length: number): Uint8Array => {
+  const range = (entry: Entry, offset: number, length: number): Uint8Array => {
+    const { name, file, start, end } = entry;
     const descriptor = files.get(file);
     invariant(descriptor !== undefined, `${file} is read after it was closed`);
     invariant(
@@ -136,14 +161,10 @@ function reader(
     );
     try {
       const bytes = readAt(descriptor, start + offset, length);
-      if (bytes.length === length) return bytes;
+      return bytes.length === length ? bytes : failTruncated(entry, fs.fstatSync(descriptor).size);
     } catch (error) {
-      failRead(file, error);
+      return failRead(file, error);
     }
-    return fail({
-      code: "safetensors-truncated",
-      message: `${file}: tensor \`${name}\` is cut short: the file shrank while it was open`,
-    });
   };
   const convert = (entry: Entry, decode: (bytes: Uint8Array, at: number) => void): void => {
     const size = entry.end - entry.start;

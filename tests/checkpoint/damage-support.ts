@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 import { expect } from "@jest/globals";
 import fc from "fast-check";
 import { Q3Error } from "../../compiler/diag.ts";
+import { attempt, collectDamage } from "../../runtime/checkpoint/damage.ts";
+import { readAll } from "../../runtime/checkpoint/inspect.ts";
 import { openCheckpoint } from "../../runtime/checkpoint/open.ts";
 import { createOrbax, type OrbaxOptions, type OrbaxTensor } from "../../runtime/checkpoint/orbax/write.ts";
 import { type TensorToWrite, writeShardedSafetensors } from "../../runtime/checkpoint/safetensors.ts";
@@ -72,6 +74,18 @@ function contents(path: string): string {
   }
 }
 
+/** What is wrong with a checkpoint of which all is read that can be. */
+function problems(path: string): string {
+  const damage = collectDamage();
+  const checkpoint = attempt(damage.note, () => openCheckpoint(path, damage.note));
+  if (checkpoint) for (const _ of readAll(checkpoint, damage.note));
+  checkpoint?.tensors.close();
+  return damage
+    .problems()
+    .map(({ message }) => message)
+    .join("\n");
+}
+
 /** The files of a checkpoint, sorted. */
 const filesIn = (path: string): string[] =>
   fs
@@ -125,7 +139,8 @@ const MILLISECONDS = 10_000;
 
 /**
  * Damages one file of a checkpoint in one way, reads all of it, and mends the file. The error, if there is one, says
- * which file it is about; without one the contents are right, or at least readable where the format has no check sums.
+ * which file it is about, and is among the problems of who reads on; without one the contents are right, or at least
+ * readable where the format has no check sums.
  */
 function expectFound(path: string, right: string, isSealed: boolean, random: () => number): void {
   const files = filesIn(path);
@@ -138,10 +153,12 @@ function expectFound(path: string, right: string, isSealed: boolean, random: () 
   try {
     const found = contents(path);
     if (isSealed) expect(found).toBe(right);
+    expect(problems(path)).toBe("");
   } catch (error) {
     if (!(error instanceof Q3Error)) throw error;
-    const { code } = error.diagnostics[0]!;
+    const { code, message } = error.diagnostics[0]!;
     expect(error.message).toContain(path);
+    expect(problems(path)).toContain(message);
     if (/^chunk-/.test(code)) expect(error.message).toMatch(/tensor `[\w.]+`/);
   } finally {
     fs.writeFileSync(file, before);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { Q3Error } from "../../compiler/diag.ts";
+import { attempt, collectDamage } from "../../runtime/checkpoint/damage.ts";
 import type { Location } from "../../runtime/checkpoint/ocdbt/data-files.ts";
 import { encodeManifest } from "../../runtime/checkpoint/ocdbt/manifest.ts";
 import { encodeNode } from "../../runtime/checkpoint/ocdbt/node.ts";
@@ -368,6 +369,34 @@ test("every data file that is gone or cut short is named, with all that was lost
   expect(message).toContain("cannot be read without it: a\n");
   expect(message).toContain(`ocdbt-damaged: ${fileOf("b/c/0")}: the value of \`b/c/0\` is expected`);
   expect(message).toContain("cannot be read without it: b, d\n");
+});
+
+test("damage to a node below the root costs the keys below it, and is heard of", () => {
+  const path = fresh();
+  const values = new Map(Array.from({ length: 60 }, (_, i) => [`k${10 + i}`, ascii(`value ${i}`)]));
+  write(path, values, { maxNodeBytes: 200 });
+  const file = join(path, "d", fs.readdirSync(join(path, "d"))[0]!);
+  const right = fs.readFileSync(file);
+  let [partly, wholly] = [0, 0];
+  for (let at = 0; at < right.length; at += 11) {
+    fs.writeFileSync(file, Buffer.from(right).fill(right[at]! ^ 4, at, at + 1));
+    const damage = collectDamage();
+    const db = attempt(damage.note, () => openOcdbt(path, damage.note));
+    expect(
+      damage
+        .problems()
+        .map(({ message }) => message)
+        .join(),
+    ).toContain(`${file}: node at byte`);
+    for (const key of db?.keys.keys() ?? []) expect(db?.read(key)).toEqual(values.get(key));
+    expect(db?.keys.size ?? 0).toBeLessThan(values.size);
+    if (db) partly++;
+    else wholly++;
+    db?.close();
+    expect(failure(() => openOcdbt(path)).code).toBe(damage.problems()[0]?.code);
+  }
+  fs.writeFileSync(file, right);
+  expect(partly).toBeGreaterThan(wholly);
 });
 
 function openOcdbtFiles(path: string): readonly string[] {

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { didYouMean, fail, invariant, Q3Error } from "../../../compiler/diag.ts";
 import { decodeUtf8, failRead, isTooLong, readAt, reason } from "../../files.ts";
+import { attempt, losing, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
 import type { DataFile, Location } from "./data-files.ts";
 import { failDamaged } from "./fields.ts";
@@ -22,12 +23,15 @@ const MAX_KEY_BYTES = 1 << 28;
 /** Open files are few, so that a database of many does not take them all. */
 const MAX_OPEN = 64;
 
-/** Opens the database in a directory. */
-export function openOcdbt(path: string): KvReader {
+/**
+ * Opens the database in a directory. Files that are missing or cut short, and nodes below the root, are damage; keys
+ * that only a damaged node knows are as if they had never been, values that were lost fail when they are read.
+ */
+export function openOcdbt(path: string, onDamage: OnDamage = refuse): KvReader {
   const files = openFiles(path);
   try {
-    const entries = readTree(files, readManifest(path));
-    return readerOver(path, files, entries);
+    const tree = readTree(files, readManifest(path), onDamage);
+    return readerOver(path, files, tree);
   } catch (error) {
     files.close();
     throw error;
@@ -38,7 +42,7 @@ export function openOcdbt(path: string): KvReader {
 export function readOcdbtEntries(path: string): readonly LeafEntry[] {
   const files = openFiles(path);
   try {
-    return readTree(files, readManifest(path));
+    return readTree(files, readManifest(path), refuse).entries;
   } finally {
     files.close();
   }
@@ -174,7 +178,10 @@ function requireInside(
   }
 }
 
-function readTree(files: Files, { settings, version }: Manifest): readonly LeafEntry[] {
+/** What a database holds, and of each value that its file does not hold the error that was said of the file. */
+type Tree = { readonly entries: readonly LeafEntry[]; readonly lost: ReadonlyMap<Value, Q3Error> };
+
+function readTree(files: Files, { settings, version }: Manifest, onDamage: OnDamage): Tree {
   const entries: LeafEntry[] = [];
   const limit = Math.min(MAX_NODE, Math.max(settings.maxNodeBytes, 1 << 23));
   // Nodes of one tree never overlap. Were they allowed to, few bytes could stand for a tree without end.
@@ -194,12 +201,13 @@ function readTree(files: Files, { settings, version }: Manifest): readonly LeafE
   const visit = ({ location, height }: NodeRef, prefix: Uint8Array): void => {
     const { file } = location;
     const where = `${files.pathOf(file)}: node at byte ${location.offset}`;
-    const bytes = files.read(location, "a node");
+    requireInside(location, "a node", files);
     spend(location, where);
+    const bytes = files.read(location, "a node");
     const node = decodeNode(bytes, { height, base: file.base, limit }, where);
     if (!isLeaf(node)) {
       for (const { key, shared, child } of node.entries)
-        visit(child, concatenate(prefix, key.subarray(0, shared)));
+        attempt(onDamage, () => visit(child, concatenate(prefix, key.subarray(0, shared))));
       return;
     }
     for (const { key: relative, value } of node.entries) {
@@ -213,13 +221,13 @@ function readTree(files: Files, { settings, version }: Manifest): readonly LeafE
     }
   };
   if (version?.root) visit(version.root, new Uint8Array());
-  lost.refuse();
-  return entries;
+  return { entries, lost: lost.report(onDamage) };
 }
 
-/** Collects the values that files do not hold, so that one error says of each file what was lost with it. */
+/** Collects the values that files do not hold, so that what is said of each file names all that was lost with it. */
 function lostValues(files: Files) {
-  const lost = new Map<string, { readonly first: Q3Error; readonly names: Set<string> }>();
+  type Lost = { readonly first: Q3Error; readonly names: Set<string>; readonly values: Location[] };
+  const lost = new Map<string, Lost>();
   return {
     check(value: Location, key: string): void {
       try {
@@ -227,21 +235,23 @@ function lostValues(files: Files) {
       } catch (error) {
         if (!(error instanceof Q3Error)) throw error;
         const { path } = value.file;
-        const file = lost.get(path) ?? { first: error, names: new Set() };
+        const file = lost.get(path) ?? { first: error, names: new Set(), values: [] };
         lost.set(path, file);
         // Keys are paths: what comes before the slash is one thing, in many pieces perhaps.
         file.names.add(key.split("/", 1)[0] ?? key);
+        file.values.push(value);
       }
     },
-    refuse(): void {
-      const problems = [...lost.values()].flatMap(({ first, names }) =>
-        first.diagnostics.map((diagnostic) => ({
-          ...diagnostic,
-          message: `${diagnostic.message}; cannot be read without it: ${[...names].join(", ")}`,
+    report(onDamage: OnDamage): Tree["lost"] {
+      const errors = [...lost.values()].map(({ first, names, values }) => {
+        const problems = first.diagnostics.map((problem) => ({
+          ...losing(problem, names),
           help: "copy this file again, or use an earlier checkpoint",
-        })),
-      );
-      if (problems.length > 0) throw new Q3Error(problems);
+        }));
+        return { error: new Q3Error(problems), values };
+      });
+      if (errors.length > 0) onDamage(new Q3Error(errors.flatMap(({ error }) => error.diagnostics)));
+      return new Map(errors.flatMap(({ error, values }) => values.map((value) => [value, error])));
     },
   };
 }
@@ -249,7 +259,7 @@ function lostValues(files: Files) {
 const concatenate = (a: Uint8Array, b: Uint8Array): Uint8Array =>
   a.length === 0 ? b : Buffer.concat([a, b]);
 
-function readerOver(path: string, files: Files, entries: readonly LeafEntry[]): KvReader {
+function readerOver(path: string, files: Files, { entries, lost }: Tree): KvReader {
   const values = new Map<string, Value>();
   const keys = new Map<string, number>();
   for (const { key, value } of entries) {
@@ -277,6 +287,8 @@ function readerOver(path: string, files: Files, entries: readonly LeafEntry[]): 
         `range ${offset}+${length} leaves the value of ${key}`,
       );
       if (!isOutOfLine(value)) return value.slice(offset, offset + length);
+      const error = lost.get(value);
+      if (error) throw error;
       return files.read(
         { file: value.file, offset: value.offset + offset, length },
         `the value of \`${key}\``,

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
 import { failRead } from "../../files.ts";
+import { attempt, type OnDamage, refuse } from "../damage.ts";
 import { readObject } from "./tree.ts";
 
 /** The item's tree. */
@@ -47,16 +48,16 @@ export const stepsIn = (path: string): readonly string[] =>
 const has = (directory: string, name: string): boolean => fs.existsSync(join(directory, name));
 
 /** The item at a path, which may be the item's directory, a step's, the one that holds the steps, or the run's. */
-export function findItem(path: string): Place {
+export function findItem(path: string, onDamage: OnDamage = refuse): Place {
   const names = list(path);
   for (const directory of [resolve(path), dirname(resolve(path))])
     if (basename(directory).includes(ASIDE)) failUnfinished(directory);
-  if (names.includes(TREE)) return placeOf(resolve(path));
+  if (names.includes(TREE)) return placeOf(resolve(path), onDamage);
   const items = itemsIn(path);
-  if (items.length > 0) return placeOf(join(resolve(path), chooseItem(path, items)));
+  if (items.length > 0) return placeOf(join(resolve(path), chooseItem(path, items)), onDamage);
   const [latest] = finishedSteps(path);
-  if (latest !== undefined) return findItem(latest);
-  if (names.includes(STEPS)) return findItem(join(path, STEPS));
+  if (latest !== undefined) return findItem(latest, onDamage);
+  if (names.includes(STEPS)) return findItem(join(path, STEPS), onDamage);
   return failNotFound(path, names);
 }
 
@@ -96,11 +97,11 @@ function chooseItem(path: string, items: readonly string[]): string {
   });
 }
 
-function placeOf(item: string): Place {
+function placeOf(item: string, onDamage: OnDamage): Place {
   const parent = dirname(item);
   const isInStep = !has(item, STEP_METADATA) && (has(parent, STEP_METADATA) || isStep(basename(parent)));
   const home = isInStep ? parent : item;
-  if (!isFinished(home)) failUnfinished(home);
+  if (attempt(onDamage, () => isFinished(home)) === false) failUnfinished(home);
   const number = [item, parent].map((directory) => basename(directory)).find(isStep);
   return { item, home, step: number === undefined ? undefined : Number(number) };
 }

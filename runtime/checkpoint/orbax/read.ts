@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { didYouMean, fail } from "../../../compiler/diag.ts";
 import { requireInside, wholeBox } from "../box.ts";
+import { attempt, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
 import type { TensorReader } from "../tensors.ts";
@@ -32,16 +33,16 @@ export type OrbaxReader = TensorReader & {
 
 /**
  * Opens the checkpoint at a path: an item's directory, a step's, or the one that holds the steps, of which the latest
- * finished one is taken. Saves that were not finished are refused.
+ * finished one is taken. Saves that were not finished are refused. Arrays whose metadata is damaged are left out.
  */
-export function openOrbax(path: string): OrbaxReader {
-  const place = findItem(path);
-  checkSums(place.item);
+export function openOrbax(path: string, onDamage: OnDamage = refuse): OrbaxReader {
+  const place = findItem(path, onDamage);
+  checkSums(place.item, onDamage);
   const tree = readTree(join(place.item, TREE));
   const isOcdbt = tree.isOcdbt ?? fs.existsSync(join(place.item, MANIFEST));
-  const store = isOcdbt ? openOcdbt(place.item) : openDirectory(place.item);
+  const store = isOcdbt ? openOcdbt(place.item, onDamage) : openDirectory(place.item);
   try {
-    const arrays = openArrays(store, tree);
+    const arrays = openArrays(store, tree, onDamage);
     const find = (name: string): ZarrArray =>
       arrays.get(name) ?? failMissing(place.item, name, arrays.keys());
     return {
@@ -55,9 +56,9 @@ export function openOrbax(path: string): OrbaxReader {
       chunksOf: (name) => find(name).chunks(),
       close: () => store.close(),
       leaves: tree.leaves,
-      strings: readStrings(place.item, tree),
+      strings: attempt(onDamage, () => readStrings(place.item, tree)) ?? new Map(),
       step: place.step,
-      customMetadata: readCustomMetadata(place),
+      customMetadata: attempt(onDamage, () => readCustomMetadata(place)) ?? {},
       format: { isOcdbt, zarrVersion: tree.zarrVersion },
       checksumsOf: (name) => find(name).checksums,
       countAbsent: (name) => find(name).countAbsent(),
@@ -73,15 +74,17 @@ const isArray = ({ kind }: Leaf): boolean => ARRAY_KINDS.some((name) => name ===
 function openArrays(
   store: KvReader,
   { leaves, zarrVersion, isComplete }: Tree,
+  onDamage: OnDamage,
 ): ReadonlyMap<string, ZarrArray> {
   const memo: Memo = new Map();
-  const arrays = leaves.filter(isArray).map(({ path }): [string, ZarrArray] => {
-    const name = nameOf(path);
+  const open = (name: string): ZarrArray => {
     const key = `${name}/${metadataKey(zarrVersion)}`;
     if (!store.keys.has(key)) failNoArray(store, name, zarrVersion);
-    return [name, openArray(store, name, { version: zarrVersion, isComplete, memo })];
-  });
-  return new Map(arrays);
+    return openArray(store, name, { version: zarrVersion, isComplete, memo, onDamage });
+  };
+  const names = leaves.filter(isArray).map(({ path }) => nameOf(path));
+  const arrays = names.map((name) => [name, attempt(onDamage, () => open(name))] as const);
+  return new Map(arrays.flatMap(([name, array]) => (array ? [[name, array]] : [])));
 }
 
 function failNoArray(store: KvReader, name: string, version: 2 | 3): never {

@@ -5,6 +5,7 @@ import { join, relative } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { readBytes, writeAside } from "../../files.ts";
 import { crc32c } from "../crc32c.ts";
+import { attempt, type OnDamage } from "../damage.ts";
 import { readObject } from "./tree.ts";
 
 const SUMS = "q3c_checksums.json";
@@ -18,19 +19,22 @@ export function writeSums(item: string, files: readonly string[]): void {
   writeAside(join(item, SUMS), (append) => append(text), { overwrite: true });
 }
 
-/** Fails when a file is not as it was written. Checkpoints that q3c did not write have no sums. */
-export function checkSums(item: string): void {
+/** A file that is not as it was written is damage. Checkpoints that q3c did not write have no sums. */
+export function checkSums(item: string, onDamage: OnDamage): void {
   const file = join(item, SUMS);
   if (!fs.existsSync(file)) return;
-  for (const [name, stored] of Object.entries(readObject(file))) {
-    const path = join(item, name);
-    const found = fs.existsSync(path) ? `its CRC-32C is ${crc32c(readBytes(path))}` : "it is missing";
-    const wanted = `its CRC-32C is ${JSON.stringify(stored)}`;
-    if (found !== wanted)
-      fail({
-        code: "orbax-damaged",
-        message: `${path}: ${found}; ${file} says that ${wanted}`,
-        help: `the checkpoint is damaged: copy it again, or use an earlier one; if the file was changed on purpose, remove ${SUMS}`,
-      });
-  }
+  const sums = attempt(onDamage, () => readObject(file)) ?? {};
+  for (const [name, stored] of Object.entries(sums))
+    attempt(onDamage, () => requireSum(file, join(item, name), stored));
+}
+
+function requireSum(file: string, path: string, stored: unknown): void {
+  const found = fs.existsSync(path) ? `its CRC-32C is ${crc32c(readBytes(path))}` : "it is missing";
+  const wanted = `its CRC-32C is ${JSON.stringify(stored)}`;
+  if (found !== wanted)
+    fail({
+      code: "orbax-damaged",
+      message: `${path}: ${found}; ${file} says that ${wanted}`,
+      help: `the checkpoint is damaged: copy it again, or use an earlier one; if the file was changed on purpose, remove ${SUMS}`,
+    });
 }

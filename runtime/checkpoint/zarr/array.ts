@@ -12,6 +12,7 @@ import {
   shapeOfBox,
   wholeBox,
 } from "../box.ts";
+import { attempt, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader, KvWriter } from "../kv.ts";
 import type { Box, StoredTensor } from "../tensors.ts";
 import type { Site } from "./codecs.ts";
@@ -51,6 +52,8 @@ export type OpenOptions = {
   readonly isComplete: boolean;
   /** Shared by the arrays of a checkpoint, so that what it holds is limited for all together. */
   readonly memo: Memo;
+  /** Hears of it when there are too few chunks. */
+  readonly onDamage?: OnDamage;
 };
 
 // Chunks that hold the fill value need not be stored, but so many of them are a damaged shape rather than an array.
@@ -63,12 +66,14 @@ export function openArray(store: KvReader, name: string, options: OpenOptions): 
   const metadata = parse({ file: store.fileOf(at), tensor: name, what: key }, store.read(at));
   const { shape, chunk, layout, keyOf } = metadata;
   const expected = countOf(gridOf(shape, chunk));
-  if (expected > store.keys.size + (options.isComplete ? 0 : MAX_ABSENT))
+  const failTooFew = (): never =>
     fail({
       code: "chunk-missing",
       message: `${store.fileOf(at)}: tensor \`${name}\`: shape [${shape.join(", ")}] is made of ${expected} chunks, more than ${store.path} holds`,
       help: "the checkpoint is damaged or incomplete: copy it again, or use an earlier one",
     });
+  if (expected > store.keys.size + MAX_ABSENT) failTooFew();
+  if (options.isComplete && expected > store.keys.size) attempt(options.onDamage ?? refuse, failTooFew);
   return {
     tensor: { name, dtype: layout.element.dtype, shape },
     checksums: checksumsOf(layout),
