@@ -1,15 +1,15 @@
 // Everything `q3c explain` knows: configuration keys, computed values, topics that several keys are about, ops, passes.
-import { derivedDocs, type ValueName, type Values } from "../compiler/config/derived.ts";
+import { derivedDocs, type ValueName } from "../compiler/config/derived.ts";
 import { explainKey } from "../compiler/config/explain.ts";
 import { declarationOf, isKey, keyNames, sections } from "../compiler/config/keys.ts";
 import type { Config } from "../compiler/config/load.ts";
-import { explainExperts } from "../compiler/config/moe.ts";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import { findOp, opNames } from "../compiler/ops/index.ts";
 import { passes } from "../passes/index.ts";
 import type { Pass } from "../passes/pass.ts";
 import { opJson, opLines } from "./explain-op.ts";
 import { placeJson } from "./failure.ts";
+import { type Topic, topics } from "./topics.ts";
 
 /** One meaning of a word, in both forms. A few have two: `attention` is a key and an op, `remat` an op and a pass. */
 export type Subject = { readonly lines: readonly string[]; readonly json: Readonly<Record<string, unknown>> };
@@ -17,21 +17,7 @@ export type Subject = { readonly lines: readonly string[]; readonly json: Readon
 const computedNames = Object.keys(derivedDocs);
 const hasValue = (word: string): word is ValueName => isKey(word) || Object.hasOwn(derivedDocs, word);
 
-/** What several keys select together; it is told with each of them. */
-type Topic = {
-  readonly name: string;
-  readonly keys: readonly ValueName[];
-  readonly explain: (values: Values | undefined) => readonly string[];
-};
-
-const topics: readonly Topic[] = [
-  {
-    name: "moe",
-    keys: ["moe_strategy", "sparse_matmul", "capacity_factor", "megablox", "use_tokamax_gmm", "use_gmm_v2"],
-    explain: explainExperts,
-  },
-];
-const topicNames = topics.map(({ name }) => name);
+const topicNames = topics.flatMap(({ names }) => names);
 
 /** Whether a word means more with a configuration. */
 export const takesConfig = (word: string): boolean => hasValue(word) || topicNames.includes(word);
@@ -49,9 +35,13 @@ function valueJson(name: ValueName): Readonly<Record<string, unknown>> {
   return { kind: "key", name, type: type.name, default: usual, doc, effect };
 }
 
-function topicSubject({ name, keys, explain }: Topic, config: Config | undefined): Subject {
-  const [first = name, ...lines] = explain(config?.values);
-  return { lines: [first, ...lines], json: { kind: "topic", name, keys, lines } };
+function topicSubject(word: string, topic: Topic, config: Config | undefined): Subject {
+  const { names, title, keys } = topic;
+  const lines = topic.explain(config);
+  return {
+    lines: [`${names.includes(word) ? word : names[0]}: ${title}`, ...lines],
+    json: { kind: "topic", name: names[0], title, keys, lines },
+  };
 }
 
 const passNames = passes.map(({ name }) => name);
@@ -73,8 +63,8 @@ export function subjectsOf(word: string, config: Config | undefined): readonly S
         ]
       : []),
     ...topics
-      .filter(({ name, keys }) => name === word || keys.some((key) => key === word))
-      .map((topic) => topicSubject(topic, config)),
+      .filter(({ names, keys }) => [...names, ...keys].includes(word))
+      .map((topic) => topicSubject(word, topic, config)),
     ...(op ? [{ lines: opLines(op), json: opJson(op) }] : []),
     ...passes.filter(({ name }) => name === word).map(passSubject),
   ];

@@ -84,7 +84,6 @@ export function explainExperts(values: Values | undefined): readonly string[] {
     ([name, strategy]) => `${name} (${strategy.flags}): ${strategy.doc}. ${kernelsSaid(strategy)}`,
   );
   const lines = [
-    "moe: how experts are computed, in training and inference",
     ...all,
     "Flags that only choose among kernels change no result: q3c has one grouped product, `ragged_dot`. Padding takes room as tokens do, and a call's own length decides: a step of decoding is a sequence of one token.",
   ];

@@ -29,6 +29,11 @@ test("words are explained", async () => {
     ["moe", "base", "model_name=qwen3-next-tiny", "sparse_matmul=false", "capacity_factor=1.25"],
     ["sparse_matmul", ...qwen, "use_tokamax_gmm=true"],
     ["capacity_factor", "base", "model_name=qwen3-0.6b"],
+    ["dropping"],
+    ["mtp", ...qwen],
+    ["draft", "base", "model_name=qwen3-0.6b"],
+    ["num_speculative_tokens", ...qwen, "num_speculative_tokens=3"],
+    ["speculative", ...qwen],
   ];
   const texts: string[] = [];
   for (const word of words) texts.push(`$ q3c explain ${word.join(" ")}\n${await explained(...word)}`);
@@ -40,7 +45,7 @@ test("every word in the list has an explanation", async () => {
   expect([keys, computed, topics, ops, passes]).toEqual([
     keyNames,
     derivedNames,
-    ["moe"],
+    ["moe", "dropless", "dropping", "dense", "draft", "mtp", "speculative-decoding", "speculative"],
     opNames,
     passNames,
   ]);
