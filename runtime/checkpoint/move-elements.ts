@@ -2,6 +2,7 @@
 // every rearrangement of factors are this.
 import { invariant } from "../../compiler/diag.ts";
 import type { Factors } from "./layout.ts";
+import { isLarge, type Matrix, transpose, type Width } from "./transpose.ts";
 
 /** How many times, and how far apart the elements lie on either side, in elements. */
 export type Loop = { readonly size: number; readonly from: number; readonly to: number };
@@ -9,7 +10,7 @@ export type Loop = { readonly size: number; readonly from: number; readonly to: 
 type Words = Uint8Array | Uint16Array | Uint32Array;
 
 /** Bytes as unsigned numbers of a width; a copy when they lie askew in their buffer. */
-function wordsOf(bytes: Uint8Array, width: 1 | 2 | 4): Words {
+function wordsOf(bytes: Uint8Array, width: Width): Words {
   if (width === 1) return bytes;
   const { buffer, byteOffset } = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
   const count = bytes.length / width;
@@ -57,7 +58,7 @@ function walk(from: Words, fromStart: number, to: Words, toStart: number, loops:
   const index = outer.map(() => 0);
   let [read, write] = [fromStart, toStart];
   for (;;) {
-    if (column) transpose(from, read, to, write, column, row);
+    if (column) transposeWords(from, read, to, write, column, row);
     else copy(from, read, to, write, row);
     let axis = outer.length - 1;
     for (; axis >= 0; axis--) {
@@ -95,36 +96,27 @@ function copy(
 // A tile of this many words a side has its lines of source and of target in the first cache together.
 const TILE = 16;
 
-/**
- * Two loops at once, tile by tile, because either side strides in one of them. Within a tile, four columns at a time:
- * what a line of the source brings into the cache is used at once.
- */
-function transpose(from: Words, read: number, to: Words, write: number, column: Loop, row: Loop): void {
-  const { from: step, to: stride } = column;
-  const { from: rowStep, to: rowStride } = row;
-  for (let r0 = 0; r0 < row.size; r0 += TILE) {
-    const rows = Math.min(TILE, row.size - r0);
-    for (let c0 = 0; c0 < column.size; c0 += TILE) {
-      const end = Math.min(c0 + TILE, column.size);
-      let c = c0;
-      for (; c + 4 <= end; c += 4) {
-        let source = read + r0 * rowStep + c * step;
-        let target = write + r0 * rowStride + c * stride;
-        for (let r = 0; r < rows; r++) {
-          to[target] = from[source] ?? 0;
-          to[target + stride] = from[source + step] ?? 0;
-          to[target + 2 * stride] = from[source + 2 * step] ?? 0;
-          to[target + 3 * stride] = from[source + 3 * step] ?? 0;
-          source += rowStep;
-          target += rowStride;
-        }
-      }
-      for (; c < end; c++)
-        for (let r = r0; r < r0 + rows; r++)
-          to[write + r * rowStride + c * stride] = from[read + r * rowStep + c * step] ?? 0;
-    }
+/** Two loops at once, because either side strides in one of them: by vectors, or in words tile by tile. */
+function transposeWords(from: Words, read: number, to: Words, write: number, column: Loop, row: Loop): void {
+  const width = from.BYTES_PER_ELEMENT as Width;
+  if (column.from === 1 && row.to === 1 && isLarge(row.size, column.size, width)) {
+    const [source, target] = [matrixIn(from, read, row.from), matrixIn(to, write, column.to)];
+    if (transpose(source, target, row.size, column.size, width)) return;
   }
+  for (let r0 = 0; r0 < row.size; r0 += TILE)
+    for (let c0 = 0; c0 < column.size; c0 += TILE) {
+      const [rows, columns] = [Math.min(r0 + TILE, row.size), Math.min(c0 + TILE, column.size)];
+      for (let c = c0; c < columns; c++)
+        for (let r = r0; r < rows; r++)
+          to[write + r * row.to + c * column.to] = from[read + r * row.from + c * column.from] ?? 0;
+    }
 }
+
+const matrixIn = (words: Words, start: number, pitch: number): Matrix => ({
+  bytes: new Uint8Array(words.buffer, words.byteOffset, words.byteLength),
+  start: start * words.BYTES_PER_ELEMENT,
+  pitch: pitch * words.BYTES_PER_ELEMENT,
+});
 
 /** How far apart neighbours along each factor lie in a row-major array of this shape, whose axes are made of factors. */
 export function stepsOf(dims: Factors, shape: readonly number[]): ReadonlyMap<string, number> {

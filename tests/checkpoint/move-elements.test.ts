@@ -63,3 +63,27 @@ test("nothing to move moves nothing", () => {
   );
   expect(out).toEqual(Uint8Array.of(1, 2));
 });
+
+// More than fits in a tile of the vector kernel, along either axis or both; sides are no multiples of anything.
+test.each([
+  [1, 2101, 1033],
+  [2, 1501, 1103],
+  [2, 5, 300_007],
+  [4, 131_075, 6],
+  [4, 1025, 1030],
+])("matrices of %d-byte elements, %d x %d, as part of wider ones", (width, rows, columns) => {
+  const [pitch, toPitch] = [columns + 3, rows + 2];
+  const bytes = new Uint8Array(rows * pitch * width).map((_, i) => Math.imul(i, 0x9e3779b1) >>> 21);
+  const out = new Uint8Array(columns * toPitch * width);
+  const loops = [
+    { size: columns, from: 1, to: toPitch },
+    { size: rows, from: pitch, to: 1 },
+  ];
+  moveElements({ bytes, start: 0 }, { bytes: out, start: 1 }, loops, width);
+  const expected = new Uint8Array(out.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      for (let byte = 0; byte < width; byte++)
+        expected[(1 + column * toPitch + row) * width + byte] = bytes[(row * pitch + column) * width + byte]!;
+  expect(Buffer.compare(out, expected)).toBe(0);
+});
