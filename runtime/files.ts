@@ -47,12 +47,15 @@ export function failWrite(path: string, error: unknown): never {
   fail({ code: "file-unwritable", message: `${path}: cannot be written: ${why}` });
 }
 
+/** Memory for so many bytes, whatever is in them: each of them shall be written. */
+export const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+
 // One read call moves less than 2 GiB on every platform.
 const MAX_READ = 1 << 30;
 
 /** Bytes of an open file from a position on; fewer than asked for only when the file ends first. */
-export function readAt(file: number, start: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
+export function readAt(file: number, start: number, length: number, room = allocate): Uint8Array {
+  const bytes = room(length);
   let done = 0;
   while (done < length) {
     const count = fs.readSync(file, bytes, done, Math.min(length - done, MAX_READ), start + done);

@@ -1,22 +1,32 @@
 // Making a box of a planned tensor out of the source's tensors.
 import type { Factor } from "../../compiler/arch/dims.ts";
 import { fail, invariant } from "../../compiler/diag.ts";
+import { allocate } from "../files.ts";
 import { decodeFloats, encodeFloats, isFloatDType } from "./convert-dtype.ts";
 import { extentsOf } from "./layout.ts";
 import { moveElements, stepsOf } from "./move-elements.ts";
 import { boxOf, type FactoredBox, type Move, type TensorPlan } from "./plan.ts";
 import { bitsOf } from "./safetensors-header.ts";
-import type { Box, StoredDType, TensorReader } from "./tensors.ts";
+import type { Allocate, Box, StoredDType, TensorReader } from "./tensors.ts";
+
+/** Memory for what is gathered, and for what it is made of, one piece after another. */
+export type Rooms = { readonly source: Allocate; readonly target: Allocate };
 
 /** The bytes of a box of a planned tensor, row-major, in a dtype. The box cuts no factor but the first of an axis. */
-export function gather(plan: TensorPlan, box: Box, source: TensorReader, dtype: StoredDType): Uint8Array {
+export function gather(
+  plan: TensorPlan,
+  box: Box,
+  source: TensorReader,
+  dtype: StoredDType,
+  rooms: Rooms = { source: allocate, target: allocate },
+): Uint8Array {
   const shape = box.map(([start, stop]) => stop - start);
   const width = bitsOf(dtype) / 8;
-  const out = new Uint8Array(shape.reduce((n, size) => n * size, width));
+  const out = rooms.target(shape.reduce((n, size) => n * size, width));
   for (const move of plan.moves) {
     const part = within(move, box);
     if (!part) continue;
-    const bytes = readAs(source, part.from, boxOf(part.source), dtype);
+    const bytes = readAs(source, part.from, boxOf(part.source), dtype, rooms.source);
     const steps = stepsOf(part.source.dims, extentsOf(part.source.dims));
     const strides = stepsOf(part.target.dims, shape);
     const loops = part.target.dims.flat().map(({ key, size }) => {
@@ -73,10 +83,16 @@ function cut(
 }
 
 /** A box of a stored tensor in a dtype; between dtypes of floats, values are rounded to nearest even. */
-function readAs(source: TensorReader, name: string, box: Box, dtype: StoredDType): Uint8Array {
+function readAs(
+  source: TensorReader,
+  name: string,
+  box: Box,
+  dtype: StoredDType,
+  room: Allocate,
+): Uint8Array {
   const stored = source.tensors.get(name);
   invariant(stored, `${name} is in ${source.path}`);
-  const bytes = source.read(name, box);
+  const bytes = source.read(name, box, room);
   if (stored.dtype === dtype) return bytes;
   if (!isFloatDType(stored.dtype) || !isFloatDType(dtype) || dtype === "F8_E8M0")
     return fail({

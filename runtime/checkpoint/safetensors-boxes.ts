@@ -1,5 +1,6 @@
 // Safetensors as tensors that are read by boxes: a tensor is one row-major array in its file.
 import { fail } from "../../compiler/diag.ts";
+import { allocate } from "../files.ts";
 import {
   chunkBoxes,
   chunkOfRows,
@@ -12,7 +13,7 @@ import {
 } from "./box.ts";
 import type { Safetensors } from "./safetensors.ts";
 import { bitsOf, type Entry } from "./safetensors-header.ts";
-import type { Box, TensorReader } from "./tensors.ts";
+import type { Allocate, Box, TensorReader } from "./tensors.ts";
 
 // What lies between the elements of a box is read with them as long as it fits in here: one read for many.
 const WINDOW = 1 << 24;
@@ -22,11 +23,11 @@ export function tensorsOf(path: string, file: Safetensors): TensorReader {
   return {
     path,
     tensors: file.entries,
-    read(name, box) {
+    read(name, box, room = allocate) {
       const entry = file.find(name);
-      if (!box || isSameBox(box, wholeBox(entry.shape))) return file.readRaw(name);
+      if (!box || isSameBox(box, wholeBox(entry.shape))) return file.readRaw(name, room);
       requireInside(box, entry.shape, name);
-      return readBox(file, entry, box);
+      return readBox(file, entry, box, room);
     },
     chunksOf(name) {
       const { dtype, shape } = file.find(name);
@@ -37,7 +38,12 @@ export function tensorsOf(path: string, file: Safetensors): TensorReader {
   };
 }
 
-function readBox(file: Safetensors, { name, file: path, dtype, shape }: Entry, box: Box): Uint8Array {
+function readBox(
+  file: Safetensors,
+  { name, file: path, dtype, shape }: Entry,
+  box: Box,
+  room: Allocate,
+): Uint8Array {
   const width = bitsOf(dtype) / 8;
   if (width < 1)
     fail({
@@ -49,9 +55,9 @@ function readBox(file: Safetensors, { name, file: path, dtype, shape }: Entry, b
   // Whole rows lie together.
   if (rows && isSameBox(inner, whole.slice(1))) {
     const row = countOf(shape.slice(1)) * width;
-    return file.readRange(name, rows[0] * row, (rows[1] - rows[0]) * row);
+    return file.readRange(name, rows[0] * row, (rows[1] - rows[0]) * row, room);
   }
-  const out = new Uint8Array(countOf(shapeOfBox(box)) * width);
+  const out = room(countOf(shapeOfBox(box)) * width);
   const take = (rows: Box): void => {
     const offset = rows.reduce((at, [start], axis) => at * (shape[axis] ?? 1) + start, 0) * width;
     const bytes = file.readRange(name, offset, countOf(shapeOfBox(rows)) * width);

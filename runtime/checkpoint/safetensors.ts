@@ -16,6 +16,7 @@ import {
   parseHeader,
 } from "./safetensors-header.ts";
 import { checkIndex, readIndex } from "./safetensors-index.ts";
+import type { Allocate } from "./tensors.ts";
 
 export type { Entry, SafetensorsDType } from "./safetensors-header.ts";
 export { type TensorToWrite, writeSafetensors, writeShardedSafetensors } from "./write-safetensors.ts";
@@ -32,9 +33,9 @@ export type Safetensors = {
   /** A tensor of any number dtype as doubles: exact, and an error for 64-bit integers beyond 2^53. */
   readNumbers(name: string): Float64Array;
   /** The bytes as stored. */
-  readRaw(name: string): Uint8Array;
+  readRaw(name: string, room?: Allocate): Uint8Array;
   /** `length` bytes of the tensor from its byte `offset`, for tensors too large to hold. */
-  readRange(name: string, offset: number, length: number): Uint8Array;
+  readRange(name: string, offset: number, length: number, room?: Allocate): Uint8Array;
   close(): void;
 };
 
@@ -151,7 +152,7 @@ function reader(
       help: didYouMean(name, entries.keys()),
     });
   };
-  const range = (entry: Entry, offset: number, length: number): Uint8Array => {
+  const range = (entry: Entry, offset: number, length: number, room?: Allocate): Uint8Array => {
     const { name, file, start, end } = entry;
     const descriptor = files.get(file);
     invariant(descriptor !== undefined, `${file} is read after it was closed`);
@@ -160,7 +161,7 @@ function reader(
       `range ${offset}+${length} leaves tensor ${name}`,
     );
     try {
-      const bytes = readAt(descriptor, start + offset, length);
+      const bytes = readAt(descriptor, start + offset, length, room);
       return bytes.length === length ? bytes : failTruncated(entry, fs.fstatSync(descriptor).size);
     } catch (error) {
       return failRead(file, error);
@@ -193,11 +194,11 @@ function reader(
       convert(entry, (bytes, at) => decodeNumbers(entry, dtype, bytes, out, at));
       return out;
     },
-    readRaw(name) {
+    readRaw(name, room) {
       const entry = find(name);
-      return allocate(entry, () => range(entry, 0, entry.end - entry.start));
+      return allocate(entry, () => range(entry, 0, entry.end - entry.start, room));
     },
-    readRange: (name, offset, length) => range(find(name), offset, length),
+    readRange: (name, offset, length, room) => range(find(name), offset, length, room),
     close,
   };
 }

@@ -14,12 +14,18 @@ export type StoredTensor = {
 /** A box of elements: start and stop (exclusive) along each axis. */
 export type Box = readonly (readonly [start: number, stop: number])[];
 
+/** Gives memory for so many bytes, whatever is in them: new, or what its owner is done with. */
+export type Allocate = (length: number) => Uint8Array;
+
 /** An open checkpoint of any format. Reads are synchronous: work in parallel is done in worker threads. */
 export type TensorReader = {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** The bytes of a tensor, or of a box of it, row-major without gaps. Never reads more than the chunks it touches. */
-  read(name: string, box?: Box): Uint8Array;
+  /**
+   * The bytes of a tensor, or of a box of it, row-major without gaps. Never reads more than the chunks it touches. `room`
+   * is for the result, if that need not be new memory.
+   */
+  read(name: string, box?: Box, room?: Allocate): Uint8Array;
   /** Boxes that are cheap to read one by one and together are the tensor: its chunks, or its rows. */
   chunksOf(name: string): Iterable<Box>;
   close(): void;

@@ -8,10 +8,10 @@ import {
   int,
   isLess,
   isZero,
+  type Kernel,
   kernelOver,
   loadVector,
   MUL,
-  memoryOf,
   select,
   seq,
   set,
@@ -19,6 +19,7 @@ import {
   storeVector,
   until,
 } from "../wasm/words.ts";
+import { TILE_BYTES, type VectorMemory, vectorMemory } from "./vector-memory.ts";
 
 /** Bytes per element. */
 export type Width = 1 | 2 | 4;
@@ -75,7 +76,7 @@ function square(width: Width): Code {
 const isAtLeast = (local: number, bound: number): Code => seq(get(local), get(bound), isLess, isZero);
 
 /** Rows and columns are multiples of a square's side. */
-function kernelOf(width: Width) {
+function codeFor(width: Width): Kernel {
   const side = VECTOR / width;
   const lineRows = LINE / width;
   const inSquares = seq(
@@ -107,18 +108,16 @@ function kernelOf(width: Width) {
   };
 }
 
-// A tile of the source, then the same of the target.
-const TILE_BYTES = 1 << 21;
-/** Rows of a tile where all do not fit, so that the target's rows in it are long as well. */
-const TILE_ROWS = 1024;
+const kernels = new Map<Width, ReturnType<typeof kernelOver>>();
 
-function open(width: Width) {
-  const memory = memoryOf(2 * TILE_BYTES);
-  const kernel = memory && kernelOver(memory, kernelOf(width));
-  return memory && kernel ? { memory: new Uint8Array(memory.buffer), kernel } : undefined;
+/** The kernel for a width over this thread's memory, or nothing where the machine has no vectors. */
+function kernelFor(width: Width, { memory }: VectorMemory): ReturnType<typeof kernelOver> {
+  if (!kernels.has(width)) kernels.set(width, kernelOver(memory, codeFor(width)));
+  return kernels.get(width);
 }
 
-const opened = new Map<Width, ReturnType<typeof open>>();
+/** Rows of a tile where all do not fit, so that the target's rows in it are long as well. */
+const TILE_ROWS = 1024;
 
 /** Fewer elements a side, or bytes in all, are moved as soon by loops. */
 const [SHORT, FEW] = [4, 1 << 11];
@@ -129,26 +128,33 @@ export const isLarge = (rows: number, columns: number, width: Width): boolean =>
 
 /** Transposes a matrix of so many rows and columns; false where the machine has no vectors. */
 export function transpose(from: Matrix, to: Matrix, rows: number, columns: number, width: Width): boolean {
-  if (!opened.has(width)) opened.set(width, open(width));
-  const stage = opened.get(width);
-  if (!stage) return false;
+  const vectors = vectorMemory();
+  const kernel = vectors && kernelFor(width, vectors);
+  if (!kernel) return false;
   const side = VECTOR / width;
   const whole = (n: number): number => Math.ceil(n / side) * side;
   const isSmall = whole(rows) * whole(columns) * width <= TILE_BYTES;
   const tileRows = isSmall ? rows : Math.min(rows, TILE_ROWS);
   const fitting = Math.floor(TILE_BYTES / width / whole(tileRows) / side) * side;
   const tileColumns = Math.min(columns, fitting);
+  // Squares may go to and come from where the elements are, if they are in this memory and no square sticks out.
+  const isWhole = rows % side === 0 && columns % side === 0;
+  const isThere = ({ bytes }: Matrix): boolean => isWhole && bytes.buffer === vectors.memory.buffer;
   for (let row = 0; row < rows; row += tileRows)
     for (let column = 0; column < columns; column += tileColumns) {
       const [m, n] = [Math.min(tileRows, rows - row), Math.min(tileColumns, columns - column)];
-      const source = { bytes: stage.memory, start: 0, pitch: whole(n) * width };
-      const target = { bytes: stage.memory, start: TILE_BYTES, pitch: whole(m) * width };
-      copyRows({ ...from, start: from.start + row * from.pitch + column * width }, source, m, n * width);
-      stage.kernel(source.start, target.start, whole(m), whole(n), source.pitch, target.pitch);
-      copyRows(target, { ...to, start: to.start + column * to.pitch + row * width }, n, m * width);
+      const source = { ...from, start: from.start + row * from.pitch + column * width };
+      const target = { ...to, start: to.start + column * to.pitch + row * width };
+      const read = isThere(from) ? source : { bytes: vectors.tiles[0], start: 0, pitch: whole(n) * width };
+      const write = isThere(to) ? target : { bytes: vectors.tiles[1], start: 0, pitch: whole(m) * width };
+      if (read !== source) copyRows(source, read, m, n * width);
+      kernel(addressOf(read), addressOf(write), whole(m), whole(n), read.pitch, write.pitch);
+      if (write !== target) copyRows(write, target, n, m * width);
     }
   return true;
 }
+
+const addressOf = ({ bytes, start }: Matrix): number => bytes.byteOffset + start;
 
 function copyRows(from: Matrix, to: Matrix, rows: number, length: number): void {
   const isOne = from.pitch === length && to.pitch === length;

@@ -5,6 +5,7 @@ import { openSafetensorsPart, readPart, type SafetensorsPlan } from "../create-s
 import { gather } from "../gather.ts";
 import { isPartFinished, type OrbaxPlan, openOrbaxPart, readOrbaxPart } from "../orbax/write.ts";
 import type { TensorReader, TensorWriter } from "../tensors.ts";
+import { lend } from "../vector-memory.ts";
 import { type Block, bytesOfBlock } from "./blocks.ts";
 
 /** What is being written. Plain data, to be posted to a worker thread. */
@@ -27,6 +28,9 @@ function openPart(target: TargetPlan, part: number): TensorWriter {
     : openSafetensorsPart(target.safetensors);
 }
 
+// A block is written before the next is made.
+const ROOMS = { source: lend("source"), target: lend("target") };
+
 /** Makes and writes the blocks of a task. `wrote` hears of every block's bytes. */
 export function doTask(
   source: TensorReader,
@@ -38,7 +42,7 @@ export function doTask(
   let sum = target.kind === "orbax" ? null : 0;
   try {
     for (const block of blocks) {
-      const bytes = gather(block.plan, block.box, source, block.dtype);
+      const bytes = gather(block.plan, block.box, source, block.dtype, ROOMS);
       writer.write(block.plan.name, block.box, bytes);
       if (sum !== null) sum = crc32c(bytes, sum);
       wrote(bytesOfBlock(block));

@@ -48,10 +48,10 @@ export function openOrbax(path: string, onDamage: OnDamage = refuse): OrbaxReade
     return {
       path: place.item,
       tensors: new Map([...arrays].map(([name, { tensor }]) => [name, tensor])),
-      read(name, box) {
+      read(name, box, room) {
         const { tensor, read } = find(name);
         if (box) requireInside(box, tensor.shape, name);
-        return read(box ?? wholeBox(tensor.shape));
+        return read(box ?? wholeBox(tensor.shape), room);
       },
       chunksOf: (name) => find(name).chunks(),
       close: () => store.close(),

@@ -1,5 +1,6 @@
 // One zarr array in a store: opened by its metadata, read by boxes, written chunk by chunk.
 import { fail, invariant } from "../../../compiler/diag.ts";
+import { allocate } from "../../files.ts";
 import {
   chunkBox,
   chunkBoxes,
@@ -14,7 +15,7 @@ import {
 } from "../box.ts";
 import { attempt, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader, KvWriter } from "../kv.ts";
-import type { Box, StoredTensor } from "../tensors.ts";
+import type { Allocate, Box, StoredTensor } from "../tensors.ts";
 import type { Site } from "./codecs.ts";
 import { checksumsOf, type Encoded, failAbsent, filled, readChunks, readLayout } from "./layout.ts";
 import type { Memo } from "./memo.ts";
@@ -38,7 +39,8 @@ export type ZarrArray = {
   readonly tensor: StoredTensor;
   /** The check sums that every byte of a chunk is under; none when damage can go unnoticed. */
   readonly checksums: readonly string[];
-  read(box: Box): Uint8Array;
+  /** A box, in `room` unless it is the whole of a chunk. */
+  read(box: Box, room?: Allocate): Uint8Array;
   /** The boxes of its chunks, clipped to the array, row-major over the grid. */
   chunks(): Iterable<Box>;
   /** How many chunks were never written and hold the fill value. */
@@ -77,7 +79,7 @@ export function openArray(store: KvReader, name: string, options: OpenOptions): 
   return {
     tensor: { name, dtype: layout.element.dtype, shape },
     checksums: checksumsOf(layout),
-    read: (box) => readArray(store, name, metadata, options, box),
+    read: (box, room = allocate) => readArray(store, name, metadata, options, box, room),
     chunks: () => chunkBoxes(shape, chunk),
     countAbsent() {
       let absent = 0;
@@ -94,10 +96,11 @@ function readArray(
   { chunk, layout, fill, keyOf }: ArrayMetadata,
   { isComplete, memo }: OpenOptions,
   box: Box,
+  room: Allocate,
 ): Uint8Array {
   const siteOf = (what: string, file: string): Site => ({ file, tensor: name, what });
   const whole = siteOf("the whole", store.path);
-  return readChunks(box, chunk, layout.element.width, whole, (index, wanted) => {
+  return readChunks(box, chunk, layout.element.width, { site: whole, room }, (index, wanted, room) => {
     const local = keyOf(index);
     const key = `${name}/${local}`;
     const size = store.keys.get(key);
@@ -107,7 +110,12 @@ function readArray(
     }
     const encoded: Encoded = { size, read: (range) => store.read(key, range) };
     const site = siteOf(`chunk ${local}`, store.fileOf(key));
-    return readLayout(layout, chunk, encoded, wanted, { site, fill: isComplete ? undefined : fill, memo });
+    return readLayout(layout, chunk, encoded, wanted, {
+      site,
+      fill: isComplete ? undefined : fill,
+      memo,
+      room,
+    });
   });
 }
 
@@ -167,6 +175,7 @@ export function readWritten(store: KvReader, plan: ArrayPlan, version: ZarrVersi
     printed(plan, version),
     { version, isComplete: true, memo: new Map() },
     box,
+    allocate,
   );
 }
 

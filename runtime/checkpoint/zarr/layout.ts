@@ -1,6 +1,6 @@
 // How the elements of a chunk lie in its encoded bytes, and reading a box of them.
 import { fail } from "../../../compiler/diag.ts";
-import { isTooLong } from "../../files.ts";
+import { allocate, isTooLong } from "../../files.ts";
 import {
   chunkBox,
   chunksIn,
@@ -14,7 +14,7 @@ import {
   wholeBox,
 } from "../box.ts";
 import type { ByteRange } from "../kv.ts";
-import type { Box } from "../tensors.ts";
+import type { Allocate, Box } from "../tensors.ts";
 import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
 import { type Element, toNative } from "./element.ts";
 import { forget, type Memo, recall } from "./memo.ts";
@@ -50,20 +50,22 @@ export type Reading = {
   /** One element for those that were never written, or nothing if all of them must be there. */
   readonly fill: Uint8Array | undefined;
   readonly memo: Memo;
+  /** For the elements that are wanted, unless they are the whole of what is decoded. */
+  readonly room: Allocate;
 };
 
 /** Elements of a box, all of them `fill`. */
 export function filled(box: Box, fill: Uint8Array, site: Site): Uint8Array {
-  const bytes = allocate(countOf(shapeOfBox(box)) * fill.length, site);
+  const bytes = allocateFor(site, countOf(shapeOfBox(box)) * fill.length, (length) => new Uint8Array(length));
   if (fill.some((byte) => byte !== 0))
     for (let at = 0; at < bytes.length; at += fill.length) bytes.set(fill, at);
   return bytes;
 }
 
 /** Memory for a tensor or a part of it; how much may come from a file, so that there may not be enough. */
-export function allocate(length: number, { file, tensor }: Site): Uint8Array {
+function allocateFor({ file, tensor }: Site, length: number, room: Allocate): Uint8Array {
   try {
-    return new Uint8Array(length);
+    return room(length);
   } catch (error) {
     if (!isTooLong(error)) throw error;
     return fail({
@@ -102,7 +104,7 @@ function readOrdered(
     const shard = codecs.length === 0 ? encoded : unpackShard(sharding, shape, codecs, encoded, reading);
     return readShards(sharding, shape, shard, box, reading);
   }
-  const { site, memo } = reading;
+  const { site, memo, room } = reading;
   const whole = wholeBox(shape);
   if (isSameBox(box, whole)) return decodeWhole(layout, shape, encoded, site);
   const key = `${site.tensor}/${site.what}`;
@@ -113,7 +115,7 @@ function readOrdered(
     bytes = decodeWhole(layout, shape, encoded, site);
     memo.set(key, bytes);
   }
-  const out = allocate(countOf(shapeOfBox(box)) * element.width, site);
+  const out = allocateFor(site, countOf(shapeOfBox(box)) * element.width, room);
   copyBox({ box: whole, bytes }, { box, bytes: out }, element.width);
   return out;
 }
@@ -182,7 +184,7 @@ function readShards(
   const { chunk, layout } = sharding;
   const grid = gridOf(shape, chunk);
   const entries = readIndex(sharding, countOf(grid), shard, reading.site);
-  const readInner = (index: readonly number[], wanted: Box): Uint8Array => {
+  const readInner = (index: readonly number[], wanted: Box, room: Allocate): Uint8Array => {
     const at = index.reduce((n, i, axis) => n * (grid[axis] ?? 1) + i, 0);
     const site = { ...reading.site, what: `${reading.site.what}, inner chunk ${at}` };
     const range = rangeOf(entries, at, shard.size, site);
@@ -191,9 +193,9 @@ function readShards(
       size: range.length,
       read: (sub) => shard.read(sub ? { offset: range.offset + sub.offset, length: sub.length } : range),
     };
-    return readLayout(layout, chunk, inner, wanted, { ...reading, site });
+    return readLayout(layout, chunk, inner, wanted, { ...reading, site, room });
   };
-  return readChunks(box, chunk, layout.element.width, reading.site, readInner);
+  return readChunks(box, chunk, layout.element.width, reading, readInner);
 }
 
 /**
@@ -204,8 +206,8 @@ export function readChunks(
   box: Box,
   chunk: readonly number[],
   width: number,
-  site: Site,
-  read: (index: readonly number[], wanted: Box) => Uint8Array,
+  { site, room }: Pick<Reading, "site" | "room">,
+  read: (index: readonly number[], wanted: Box, room: Allocate) => Uint8Array,
 ): Uint8Array {
   let out: Uint8Array | undefined;
   for (const index of chunksIn(box, chunk)) {
@@ -214,13 +216,14 @@ export function readChunks(
       const from = (index[axis] ?? 0) * (chunk[axis] ?? 1);
       return [start - from, stop - from] as const;
     });
-    const bytes = read(index, local);
-    if (isSameBox(wanted, box)) return bytes;
+    const isAlone = isSameBox(wanted, box);
+    const bytes = read(index, local, isAlone ? room : allocate);
+    if (isAlone) return bytes;
     // Not before the first chunk is known to be there and whole: only then is the size more than a claim.
-    out ??= allocate(countOf(shapeOfBox(box)) * width, site);
+    out ??= allocateFor(site, countOf(shapeOfBox(box)) * width, room);
     copyBox({ box: wanted, bytes }, { box, bytes: out }, width);
   }
-  return out ?? allocate(0, site);
+  return out ?? new Uint8Array();
 }
 
 /** What an element that was never written fails with where everything must be there. */

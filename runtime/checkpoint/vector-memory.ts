@@ -1,0 +1,46 @@
+// The memory of each thread that vector kernels reach. It holds tiles of what lies elsewhere, and lends room for whole
+// tensors: elements that lie here already are rearranged without being copied here and back.
+import { allocate } from "../files.ts";
+import { type Memory, memoryOf } from "../wasm/words.ts";
+import type { Allocate } from "./tensors.ts";
+
+/** Room for a tile of what is read, and one of what is written. */
+export const TILE_BYTES = 1 << 21;
+/** Room that is lent: a block of a conversion, or what one is made of. */
+const LENT_BYTES = 1 << 25;
+
+export type VectorMemory = {
+  readonly memory: Memory;
+  readonly tiles: readonly [Uint8Array, Uint8Array];
+  readonly lent: Readonly<Record<Side, Uint8Array>>;
+};
+
+type Side = "source" | "target";
+
+function open(): VectorMemory | undefined {
+  const memory = memoryOf(2 * TILE_BYTES + 2 * LENT_BYTES);
+  if (!memory) return undefined;
+  const part = (start: number, length: number): Uint8Array => new Uint8Array(memory.buffer, start, length);
+  const [lent, other] = [2 * TILE_BYTES, 2 * TILE_BYTES + LENT_BYTES];
+  return {
+    memory,
+    tiles: [part(0, TILE_BYTES), part(TILE_BYTES, TILE_BYTES)],
+    lent: { source: part(lent, LENT_BYTES), target: part(other, LENT_BYTES) },
+  };
+}
+
+let opened: VectorMemory | false | undefined;
+
+/** This thread's memory, or nothing where there is no WebAssembly. */
+export function vectorMemory(): VectorMemory | undefined {
+  opened ??= open() ?? false;
+  return opened || undefined;
+}
+
+/** Lends the same room again each time, to who is done with what was there; new memory for more than fits there. */
+export const lend =
+  (side: Side): Allocate =>
+  (length) => {
+    const room = vectorMemory()?.lent[side];
+    return room && length <= room.length ? room.subarray(0, length) : allocate(length);
+  };
