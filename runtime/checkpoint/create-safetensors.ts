@@ -3,7 +3,8 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
-import { flushDirectory, flushFile, readAt, writeAside, writing } from "../files.ts";
+import { openDirect } from "../direct-file.ts";
+import { flushDirectory, flushFile, readAt, writeAll, writeAside, writing } from "../files.ts";
 import { bitsOf } from "./safetensors-header.ts";
 import { INDEX, layOutShards, type ShardOptions } from "./safetensors-layout.ts";
 import type { Box, StoredDType, StoredTensor, TensorWriter } from "./tensors.ts";
@@ -94,7 +95,7 @@ function begin(path: string, header: Uint8Array, size: number): void {
   const file = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o666);
   try {
     fs.ftruncateSync(file, size);
-    writeAt(file, header, 0);
+    writeAll(file, header);
   } finally {
     fs.closeSync(file);
   }
@@ -105,13 +106,13 @@ function begin(path: string, header: Uint8Array, size: number): void {
  * when the whole is: until then, whoever goes on after a power cut has to look whether it is still there.
  */
 export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
-  const { files, close } = openFiles(plan, "r+");
+  const { files, close } = openFiles(plan, (path) => openDirect(path, "r+"));
   return {
     chunksOf: (name) => [placeOf(plan, name).shape.map((size) => [0, size] as const)],
     write(name, box, bytes) {
       const place = placeOf(plan, name);
       const path = join(plan.aside, place.file);
-      writing(path, () => writeAt(files(place.file), bytes, offsetOf(name, place, box, bytes.length)));
+      writing(path, () => files(place.file).write(bytes, offsetOf(name, place, box, bytes.length)));
     },
     commit: () => writing(plan.aside, close),
     abandon: close,
@@ -120,28 +121,39 @@ export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
 
 /** Reads boxes back that a part has written. */
 export function readPart(plan: SafetensorsPlan): { read(name: string, box: Box): Uint8Array; close(): void } {
-  const { files, close } = openFiles(plan, "r");
+  const { files, close } = openFiles(plan, openToRead);
   return {
     read(name, box) {
       const place = placeOf(plan, name);
       const length = box.reduce((n, [start, stop]) => n * (stop - start), bitsOf(place.dtype) / 8);
-      return readAt(files(place.file), offsetOf(name, place, box, length), length);
+      return files(place.file).read(offsetOf(name, place, box, length), length);
     },
     close,
   };
 }
 
-/** The plan's files, opened when they are first asked for. */
-function openFiles({ aside }: SafetensorsPlan, flags: "r" | "r+") {
-  const open = new Map<string, number>();
+function openToRead(path: string) {
+  const file = fs.openSync(path, "r");
   return {
-    files(name: string): number {
-      const file = open.get(name) ?? fs.openSync(join(aside, name), flags);
+    read: (start: number, length: number) => readAt(file, start, length),
+    close: () => fs.closeSync(file),
+  };
+}
+
+/** The plan's files, opened when they are first asked for. */
+function openFiles<File extends { close(): void }>(
+  { aside }: SafetensorsPlan,
+  openFile: (path: string) => File,
+) {
+  const open = new Map<string, File>();
+  return {
+    files(name: string): File {
+      const file = open.get(name) ?? openFile(join(aside, name));
       open.set(name, file);
       return file;
     },
     close(): void {
-      for (const file of open.values()) fs.closeSync(file);
+      for (const file of open.values()) file.close();
       open.clear();
     },
   };
@@ -167,9 +179,4 @@ function offsetOf(name: string, { start, dtype, shape }: Place, box: Box, length
     `${length} bytes for a box of ${name}`,
   );
   return start + box.reduce((at, [from], axis) => at * (shape[axis] ?? 1) + from, 0) * width;
-}
-
-function writeAt(file: number, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.length; )
-    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28), position + at);
 }

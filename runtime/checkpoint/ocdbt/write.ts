@@ -4,7 +4,8 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { flushDirectory, writeAll, writeAside, writing } from "../../files.ts";
+import { type DirectFile, openDirect } from "../../direct-file.ts";
+import { flushDirectory, writeAside, writing } from "../../files.ts";
 import type { KvWriter } from "../kv.ts";
 import { type DataFile, type Location, sharedPrefix } from "./data-files.ts";
 import { encodeManifest } from "./manifest.ts";
@@ -144,40 +145,42 @@ function createData(path: string, dataFileBytes: number): Data {
   attempt(() => fs.mkdirSync(directory, { recursive: true }));
 
   const names: string[] = [];
-  let descriptor: number | undefined;
+  let file: DirectFile | undefined;
   let size = 0;
+  let written = 0;
   let buffered: Uint8Array[] = [];
   let bufferedBytes = 0;
 
   const write = (bytes: Uint8Array): void => {
-    invariant(descriptor !== undefined, "bytes come after a value has begun");
-    writeAll(descriptor, bytes);
+    invariant(file, "bytes come after a value has begun");
+    file.write(bytes, written);
+    written += bytes.length;
   };
   const flush = (): void => {
     if (bufferedBytes > 0) write(Buffer.concat(buffered));
     [buffered, bufferedBytes] = [[], 0];
   };
   const close = (): void => {
-    if (descriptor !== undefined) fs.closeSync(descriptor);
-    descriptor = undefined;
+    file?.close();
+    file = undefined;
   };
   const finish = (): void => {
-    if (descriptor === undefined) return;
+    if (!file) return;
     flush();
-    fs.fsyncSync(descriptor);
+    file.flush();
     close();
   };
   const roll = (): void => {
     finish();
     const name = randomBytes(16).toString("hex");
-    descriptor = fs.openSync(join(directory, name), "wx");
+    file = openDirect(join(directory, name), "wx");
     names.push(name);
-    size = 0;
+    [size, written] = [0, 0];
   };
   return {
     begin: () =>
       attempt(() => {
-        if (descriptor === undefined || size >= dataFileBytes) roll();
+        if (!file || size >= dataFileBytes) roll();
         return size;
       }),
     file: () => ({ base: "", path: `${DATA}/${names.at(-1)}` }),

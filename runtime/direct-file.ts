@@ -1,0 +1,96 @@
+// Files that take large pieces past the page cache, where the system has such a way: nothing is copied there, and what
+// is larger than the memory does not drive out of it what other programs keep in memory.
+import * as fs from "node:fs";
+import { errno } from "./files.ts";
+import { type Memory, memoryOf } from "./wasm/words.ts";
+
+/** A file being written, anywhere in it. */
+export type DirectFile = {
+  write(bytes: Uint8Array, position: number): void;
+  /** Makes what was written durable. */
+  flush(): void;
+  close(): void;
+};
+
+// What goes past the cache begins and ends at a multiple of this, in the file and in memory; no disk wants more.
+const BLOCK = 4096;
+/** What is written at a time, put in its place in memory before. */
+const STAGE_BYTES = 1 << 22;
+/** Less than this is copied in less time than it takes a disk to answer. */
+const LARGE = 1 << 20;
+
+let stage: Memory | undefined;
+
+/** The beginning of a WebAssembly memory is that of a page, which no other array of JavaScript's promises. */
+function stageOf(length: number): Uint8Array | undefined {
+  stage ??= memoryOf(STAGE_BYTES);
+  return stage && new Uint8Array(stage.buffer, 0, length);
+}
+
+/** Opens a file to write to: one that is there, or a new one. */
+export function openDirect(path: string, flags: "r+" | "wx"): DirectFile {
+  const file = fs.openSync(path, flags);
+  let direct = openPastCache(path);
+  const closeDirect = (): void => {
+    if (direct !== undefined) fs.closeSync(direct);
+    direct = undefined;
+  };
+  /** Writes whole blocks, from a position that is one's; how many bytes it has written. */
+  const writeBlocks = (bytes: Uint8Array, position: number): number => {
+    let done = 0;
+    while (direct !== undefined && done < bytes.length) {
+      const piece = stageOf(Math.min(STAGE_BYTES, bytes.length - done));
+      if (!piece) break;
+      piece.set(bytes.subarray(done, done + piece.length));
+      try {
+        const count = fs.writeSync(direct, piece, 0, piece.length, position + done);
+        done += count - (count % BLOCK);
+        // What is less than a block of it is written again.
+        if (count < piece.length) break;
+      } catch (error) {
+        if (errno(error) !== "EINVAL") throw error;
+        // Some file systems let a file be opened so, but not written to.
+        closeDirect();
+      }
+    }
+    return done;
+  };
+  return {
+    write(bytes, position) {
+      const head = Math.min(bytes.length, (BLOCK - (position % BLOCK)) % BLOCK);
+      const length = Math.floor((bytes.length - head) / BLOCK) * BLOCK;
+      const blocks = bytes.subarray(head, head + length);
+      const done = length < LARGE ? 0 : writeBlocks(blocks, position + head);
+      if (done > 0) {
+        writeAt(file, bytes.subarray(0, head), position);
+        writeAt(file, bytes.subarray(head + done), position + head + done);
+      } else writeAt(file, bytes, position);
+    },
+    flush: () => fs.fdatasyncSync(file),
+    close() {
+      closeDirect();
+      fs.closeSync(file);
+    },
+  };
+}
+
+/** A file's descriptor past the cache, or nothing where the system or the file system has none. */
+function openPastCache(path: string): number | undefined {
+  // Where there is no such flag Node does not say that there might be.
+  const flag: number | undefined = fs.constants.O_DIRECT;
+  if (flag === undefined) return undefined;
+  try {
+    return fs.openSync(path, fs.constants.O_WRONLY | flag);
+  } catch (error) {
+    if (errno(error) === "EINVAL") return undefined;
+    throw error;
+  }
+}
+
+// One write call moves less than 2 GiB on every platform.
+const MAX_WRITE = 1 << 28;
+
+function writeAt(file: number, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.length; )
+    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, MAX_WRITE), position + at);
+}
