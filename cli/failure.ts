@@ -1,20 +1,31 @@
 // How errors leave the command line: as text for people or as JSON for programs, with an exit code.
-import { type Diagnostic, lineAndColumn, Q3Error, type Span } from "../compiler/diag.ts";
+import {
+  type Diagnostic,
+  messageAt,
+  type Note,
+  type Place,
+  Q3Error,
+  type Span,
+  toPlace,
+} from "../compiler/diag.ts";
 import type { Io } from "./command.ts";
 
 const internalExit = 70;
 
-/** Where a span starts, as JSON shows it. */
-export const placeJson = (at: Span) => ({ file: at.source.file, ...lineAndColumn(at.source, at.start) });
+/** A place as JSON shows it; what is not known of it is null. */
+export function placeJson(at: Span | Place | undefined) {
+  const { file, line, column }: Partial<Place> = at ? toPlace(at) : {};
+  return { file: file ?? null, line: line ?? null, column: column ?? null };
+}
 
-const nowhere = { file: null, line: null, column: null };
+const noteJson = (note: Note) => ({ message: messageAt(note), ...placeJson(note.at) });
 
-/** A diagnostic as JSON shows it; what it does not say is null. */
-export const diagnosticJson = ({ code, message, at, help }: Diagnostic) => ({
-  code,
-  message,
-  ...(at ? placeJson(at) : nowhere),
-  help: help ?? null,
+/** A diagnostic as JSON shows it: all that its text says but the line shown from the file. Every field is always there. */
+export const diagnosticJson = (diagnostic: Diagnostic) => ({
+  code: diagnostic.code,
+  ...noteJson(diagnostic),
+  help: diagnostic.help ?? null,
+  notes: (diagnostic.notes ?? []).map(noteJson),
 });
 
 /** Prints what was thrown and says the exit code: the error's own, or 70 for a bug of ours. */

@@ -6,16 +6,25 @@ export type Source = { readonly file: string; readonly text: string };
 /** Half-open range of offsets in a source. */
 export type Span = { readonly source: Source; readonly start: number; readonly end: number };
 
-export type Note = { readonly message: string; readonly at?: Span | undefined };
+/** A place of which no text is shown: a file or folder, a line and column as far as known, and what of it in words. */
+export type Place = {
+  readonly file: string;
+  readonly line?: number;
+  readonly column?: number;
+  /** As `tensor \`lm_head.weight\`` or `row 3`. */
+  readonly part?: string;
+};
+
+export type Note = { readonly message: string; readonly at?: Span | Place | undefined };
 
 /**
  * One problem. `code` is kebab-case and stable; `message` says what is wrong, what was expected and what was
- * found; `notes` point at the other places involved; `help` says what to do.
+ * found, `at` in which text or file; `notes` point at the other places involved; `help` says what to do.
  */
 export type Diagnostic = {
   readonly code: string;
   readonly message: string;
-  readonly at?: Span | undefined;
+  readonly at?: Span | Place | undefined;
   readonly notes?: readonly Note[];
   readonly help?: string | undefined;
 };
@@ -49,32 +58,45 @@ export function lineAndColumn(source: Source, offset: number): { line: number; c
   return { line, column: offset - before.lastIndexOf("\n") };
 }
 
-/** `file:line:col` of a span's start. */
-export function formatPlace(span: Span): string {
-  const { line, column } = lineAndColumn(span.source, span.start);
-  return `${span.source.file}:${line}:${column}`;
+/** The place where a span starts; another place is its own. */
+export const toPlace = (at: Span | Place): Place =>
+  "source" in at ? { file: at.source.file, ...lineAndColumn(at.source, at.start) } : at;
+
+/** `file:line:col`, as far as known. */
+export function formatPlace(at: Span | Place): string {
+  const { file, line, column } = toPlace(at);
+  return [file, line, column].filter((one) => one !== undefined).join(":");
 }
 
-function frame(span: Span): string {
-  const { text } = span.source;
-  const from = text.lastIndexOf("\n", span.start - 1) + 1;
-  const newline = text.indexOf("\n", span.start);
+/** A message with the part of its place that it is about. */
+export const messageAt = ({ message, at }: Note): string =>
+  at && "part" in at ? `${at.part}: ${message}` : message;
+
+// The text of a span, underlined; of another place there is none.
+function frame(at: Span | Place | undefined): readonly string[] {
+  if (!at || !("source" in at)) return [];
+  const { source, start, end } = at;
+  const { text } = source;
+  const from = text.lastIndexOf("\n", start - 1) + 1;
+  const newline = text.indexOf("\n", start);
   const to = newline < 0 ? text.length : newline;
-  const width = Math.max(1, Math.min(span.end, to) - span.start);
-  const indent = text.slice(from, span.start).replace(/[^\t]/g, " ");
-  return `  ${text.slice(from, to)}\n  ${indent}${"^".repeat(width)}`;
+  const width = Math.max(1, Math.min(end, to) - start);
+  const indent = text.slice(from, start).replace(/[^\t]/g, " ");
+  return [`  ${text.slice(from, to)}`, `  ${indent}${"^".repeat(width)}`];
+}
+
+function saidAt(kind: string, note: Note): readonly string[] {
+  const place = note.at ? `${formatPlace(note.at)}: ` : "";
+  return [`${place}${kind}: ${messageAt(note)}`, ...frame(note.at)];
 }
 
 export function formatDiagnostic(diagnostic: Diagnostic): string {
-  const { code, message, at, notes = [], help } = diagnostic;
-  const lines = [`${at ? `${formatPlace(at)}: ` : ""}${code}: ${message}`];
-  if (at) lines.push(frame(at));
-  for (const note of notes) {
-    lines.push(`${note.at ? `${formatPlace(note.at)}: ` : ""}note: ${note.message}`);
-    if (note.at) lines.push(frame(note.at));
-  }
-  if (help) lines.push(`help: ${help}`);
-  return lines.join("\n");
+  const { code, notes = [], help } = diagnostic;
+  return [
+    ...saidAt(code, diagnostic),
+    ...notes.flatMap((note) => saidAt("note", note)),
+    ...(help ? [`help: ${help}`] : []),
+  ].join("\n");
 }
 
 function editDistance(a: string, b: string): number {

@@ -1,6 +1,6 @@
 // Strict JSON with what `JSON.parse` does not give: where it breaks, and which keys an object repeats.
 
-import { fail, formatPlace, type Source, type Span } from "./diag.ts";
+import { fail, type Source, type Span, toPlace } from "./diag.ts";
 
 /** What a scan of a JSON text found: the first fault if any, and every repeated key. */
 export type JsonScan = {
@@ -134,8 +134,7 @@ export function parseJson(source: Source): unknown {
     const found =
       offset < source.text.length ? `\`${source.text.slice(start, start + 12)}\`` : "the end of the file";
     const message = `malformed JSON: expected ${fault?.expected ?? "a value"}, found ${found}`;
-    if (isShortLine(at)) fail({ code: "json-syntax", message, at });
-    fail({ code: "json-syntax", message: `${formatPlace(at)}: ${message}` });
+    fail({ code: "json-syntax", message, at: isShortLine(at) ? at : toPlace(at) });
   }
 }
 

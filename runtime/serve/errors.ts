@@ -1,6 +1,6 @@
 // Errors as OpenAI's API words them.
 
-import { Q3Error } from "../../compiler/diag.ts";
+import { messageAt, Q3Error } from "../../compiler/diag.ts";
 
 /** An error that the client is told, with an HTTP status. */
 export class ApiError extends Error {
@@ -27,7 +27,7 @@ export function refuse(param: string, message: string, code?: string): never {
   throw new ApiError(400, message, { param, ...(code !== undefined && { code }) });
 }
 
-const wordsOf = ({ diagnostics }: Q3Error): string => diagnostics.map(({ message }) => message).join("; ");
+const wordsOf = ({ diagnostics }: Q3Error): string => diagnostics.map(messageAt).join("; ");
 
 /** An error of the request itself: what a reader of its content complains about is the client's to mend. */
 export function asRequestError(error: unknown): unknown {

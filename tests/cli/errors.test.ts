@@ -11,7 +11,17 @@ const problems = [
     at: { source, start: 7, end: 11 },
     help: "write 5",
   },
-  { code: "odd-width", message: "`width` is odd", at: { source, start: 19, end: 20 } },
+  {
+    code: "odd-width",
+    message: "`width` is odd",
+    at: { source, start: 19, end: 20 },
+    notes: [
+      { message: "`steps` is here", at: { source, start: 0, end: 5 } },
+      { message: "the least is 2" },
+      { message: "this has another", at: { file: "model", part: "tensor `w`" } },
+    ],
+  },
+  { code: "broken", message: "it ends too early", at: { file: "w.jsonl", line: 3 }, help: "copy it again" },
 ];
 
 const throwing = (name: string, thrown: unknown): Command =>
@@ -54,12 +64,19 @@ test("diagnostics go to stderr with their own exit code", async () => {
       "tiny.yml:2:8: odd-width: `width` is odd",
       "  width: 3",
       "         ^",
+      "tiny.yml:1:1: note: `steps` is here",
+      "  steps: five",
+      "  ^^^^^",
+      "note: the least is 2",
+      "model: note: tensor `w`: this has another",
+      "w.jsonl:3: broken: it ends too early",
+      "help: copy it again",
     ].join("\n"),
   );
   expect((await q3c(["one"], { table })).code).toBe(1);
 });
 
-test("with --json each diagnostic is a line of JSON", async () => {
+test("with --json each diagnostic is a line of JSON with all that its text says", async () => {
   const { code, err } = await q3c(["two", "--json"], { table });
   expect(code).toBe(2);
   expect(err.split("\n").map((line) => JSON.parse(line))).toEqual([
@@ -71,6 +88,7 @@ test("with --json each diagnostic is a line of JSON", async () => {
         line: 1,
         column: 8,
         help: "write 5",
+        notes: [],
       },
     },
     {
@@ -81,6 +99,22 @@ test("with --json each diagnostic is a line of JSON", async () => {
         line: 2,
         column: 8,
         help: null,
+        notes: [
+          { message: "`steps` is here", file: "tiny.yml", line: 1, column: 1 },
+          { message: "the least is 2", file: null, line: null, column: null },
+          { message: "tensor `w`: this has another", file: "model", line: null, column: null },
+        ],
+      },
+    },
+    {
+      error: {
+        code: "broken",
+        message: "it ends too early",
+        file: "w.jsonl",
+        line: 3,
+        column: null,
+        help: "copy it again",
+        notes: [],
       },
     },
   ]);
@@ -93,6 +127,7 @@ test("with --json each diagnostic is a line of JSON", async () => {
       line: null,
       column: null,
       help: "did you mean `doctor`?",
+      notes: [],
     },
   });
 });

@@ -17,6 +17,7 @@ export const isPlaced = ({ diagnostics }: Q3Error, text: string): boolean =>
   diagnostics.every(
     ({ at }) =>
       at !== undefined &&
+      "source" in at &&
       at.source.text === text &&
       at.start >= 0 &&
       at.start <= text.length &&
