@@ -14,7 +14,9 @@ export type FlagSpecs = Readonly<Record<string, FlagSpec>>;
 /** What every command takes besides its own flags. */
 export const commonFlags = {
   help: { doc: "print this help (also -h)" },
-  json: { doc: "print JSON, errors too" },
+  json: {
+    doc: 'print JSON, errors too: each a line on stderr, {"error": {code, message, file, line, column, help, notes}}',
+  },
   debug: { doc: "print stack traces with errors" },
   version: { doc: "print the version of q3c" },
 } as const satisfies FlagSpecs;

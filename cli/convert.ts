@@ -70,7 +70,8 @@ async function modelAt(path: string, hfPath: string | undefined): Promise<string
   return fail(
     {
       code: "convert-model",
-      message: `${path}: nothing says what model this is of: there is no ${CONFIG} with it`,
+      message: `nothing says what model this is of: there is no ${CONFIG} with it`,
+      at: { file: path },
       help: "pass model_name=<name or folder>, or --hf_model_path=<folder with the model's config.json>",
     },
     2,

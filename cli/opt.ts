@@ -1,5 +1,4 @@
 // q3c opt: runs passes on a program that is there as text.
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { fail } from "../compiler/diag.ts";
 import { command } from "./command.ts";
@@ -7,15 +6,6 @@ import { passFlags, throughPasses } from "./passes.ts";
 
 /** `a,remat(custom, out_proj=device),b`: commas between brackets are a policy's. */
 const listed = (text: string): readonly string[] => text.split(/,(?![^(]*\))/).map((part) => part.trim());
-
-function readText(path: string, cwd: string): string {
-  try {
-    return readFileSync(resolve(cwd, path), "utf8");
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return fail({ code: "ir-missing", message: `cannot read ${path}: ${why}` });
-  }
-}
 
 export const opt = command({
   name: "opt",
@@ -38,9 +28,10 @@ export const opt = command({
         2,
       );
     const { parseModule } = await import("../compiler/ir/parse.ts");
+    const { readText } = await import("../runtime/files.ts");
     const { readPass } = await import("../passes/index.ts");
     const passes = pass.flatMap(listed).map(readPass);
-    const text = readText(file, io.cwd);
+    const text = readText(resolve(io.cwd, file));
     const emitted = await throughPasses(
       { name: "parse", make: () => parseModule(text, file) },
       passes,

@@ -38,7 +38,11 @@ export function readArchitecture(config: Config): Architecture {
     });
   } catch (error) {
     if (!(error instanceof Error && "code" in error)) throw error;
-    return fail({ code: "arch-missing", message: `cannot read the architecture ${path}: ${error.message}` });
+    return fail({
+      code: "arch-missing",
+      message: `the architecture cannot be read: ${error.message}`,
+      at: { file: path },
+    });
   }
 }
 

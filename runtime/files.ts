@@ -4,7 +4,7 @@ import { constants as bufferLimits, isUtf8 } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { fail } from "../compiler/diag.ts";
+import { fail, type Place } from "../compiler/diag.ts";
 
 /** Fails as reading would, without reading. */
 export function requireReadable(path: string): void {
@@ -36,15 +36,15 @@ export const reason = (error: unknown): string =>
 export function failRead(path: string, error: unknown): never {
   if (errno(error) === undefined) throw error;
   if (errno(error) === "ENOENT")
-    fail({ code: "file-missing", message: `${path}: no such file or directory` });
-  fail({ code: "file-unreadable", message: `${path}: cannot be read: ${reason(error)}` });
+    fail({ code: "file-missing", message: "no such file or directory", at: { file: path } });
+  fail({ code: "file-unreadable", message: `cannot be read: ${reason(error)}`, at: { file: path } });
 }
 
 /** Turns what `node:fs` throws while writing `path` into a diagnostic; anything else goes on as it is. */
 export function failWrite(path: string, error: unknown): never {
   if (errno(error) === undefined) throw error;
   const why = errno(error) === "ENOENT" ? `there is no folder ${dirname(path)}` : reason(error);
-  fail({ code: "file-unwritable", message: `${path}: cannot be written: ${why}` });
+  fail({ code: "file-unwritable", message: `cannot be written: ${why}`, at: { file: path } });
 }
 
 /** Memory for so many bytes, whatever is in them: each of them shall be written. */
@@ -91,23 +91,25 @@ export function readText(path: string): string {
   } catch (error) {
     failRead(path, error);
   }
-  return decodeUtf8(path, readBytes(path));
+  return decodeUtf8({ file: path }, readBytes(path));
 }
 
 function failTooLong(path: string, size: number): never {
   fail({
     code: "file-too-long",
-    message: `${path}: ${size} bytes are more than one text can hold (${bufferLimits.MAX_STRING_LENGTH})`,
+    message: `${size} bytes are more than one text can hold (${bufferLimits.MAX_STRING_LENGTH})`,
+    at: { file: path },
     help: "split the file",
   });
 }
 
-/** The text that UTF-8 bytes spell; `path` is named when they spell none. */
-export function decodeUtf8(path: string, bytes: Uint8Array): string {
+/** The text that UTF-8 bytes spell; `at` is where they are. */
+export function decodeUtf8(at: Place, bytes: Uint8Array): string {
   if (!isUtf8(bytes)) {
     fail({
       code: "file-not-utf8",
-      message: `${path}: not UTF-8 text: bad byte at offset ${firstBadByte(bytes)}`,
+      message: `not UTF-8 text: bad byte at offset ${firstBadByte(bytes)}`,
+      at,
     });
   }
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
@@ -225,7 +227,7 @@ export function openLines(path: string): Lines {
     return opened;
   });
   return {
-    lines: decodeUtf8(path, whole).split("\n").slice(0, -1),
+    lines: decodeUtf8({ file: path }, whole).split("\n").slice(0, -1),
     append: (line) => writing(path, () => fs.writeFileSync(file, `${line}\n`)),
     close: () => writing(path, () => fs.closeSync(file)),
   };
@@ -235,7 +237,8 @@ function refuseExisting(path: string): void {
   if (fs.existsSync(path)) {
     fail({
       code: "file-exists",
-      message: `${path}: already exists and would be overwritten`,
+      message: "already exists and would be overwritten",
+      at: { file: path },
       help: "name another path, or remove the file first",
     });
   }

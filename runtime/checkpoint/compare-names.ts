@@ -87,9 +87,9 @@ function shorten<T>(
   return rest > 0 ? [...shown, { code, message: `${rest} more tensors are ${what}` }] : shown;
 }
 
-/** Throws one error with every difference, naming the checkpoint; returns when there is none. */
+/** Throws one error with every difference, at the checkpoint; returns when there is none. */
 export function requireNames(checkpoint: string, expected: Shapes, found: Shapes): void {
   const problems = compareNames(expected, found);
-  const [first, ...rest] = problems;
-  if (first) throw new Q3Error([{ ...first, message: `${checkpoint}: ${first.message}` }, ...rest]);
+  if (problems.length > 0)
+    throw new Q3Error(problems.map((problem) => ({ ...problem, at: { file: checkpoint } })));
 }

@@ -52,7 +52,8 @@ export function paramsOf(source: TensorReader, { groups }: Contents): Group {
   if (params) return params;
   return fail({
     code: "checkpoint-model",
-    message: `${source.path}: holds moments of an optimizer, but not the parameters`,
+    message: "holds moments of an optimizer, but not the parameters",
+    at: { file: source.path },
   });
 }
 
@@ -106,7 +107,8 @@ export function maxTextContents(
   if (!first)
     return fail({
       code: "checkpoint-model",
-      message: `${path}: holds no parameters of this model: expected ${anchors.map(({ at }) => `\`…${at}\``).join(" or ")}`,
+      message: `holds no parameters of this model: expected ${anchors.map(({ at }) => `\`…${at}\``).join(" or ")}`,
+      at: { file: path },
       help: "name the model that was saved there: model_name=…",
     });
   const { scanned } = first;

@@ -85,7 +85,8 @@ export function refuseOccupied(path: string): void {
   if (!isFree)
     fail({
       code: "checkpoint-exists",
-      message: `${path} already exists and would be overwritten`,
+      message: "already exists and would be overwritten",
+      at: { file: path },
       help: "name another directory, or remove it first",
     });
 }

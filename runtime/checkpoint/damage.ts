@@ -1,6 +1,6 @@
 // Damage to a part of a checkpoint. Who works with the checkpoint is refused at the first; who asks whether it is whole
 // hears of all, and reads the rest.
-import { type Diagnostic, Q3Error } from "../../compiler/diag.ts";
+import { type Diagnostic, formatDiagnostic, Q3Error } from "../../compiler/diag.ts";
 
 /**
  * Hears of damage. When it returns, what is not damaged is read. `lost` are names of what cannot be read because of it,
@@ -53,11 +53,12 @@ export function collectDamage(): Damage {
   return {
     note(error, lost = []) {
       for (const problem of error.diagnostics) {
-        const known = found.get(problem.message);
+        const key = formatDiagnostic(problem);
+        const known = found.get(key);
         const entry = known ?? { problem, lost: new Set() };
         for (const name of lost) entry.lost.add(name);
         if (known) continue;
-        if (found.size < HELD) found.set(problem.message, entry);
+        if (found.size < HELD) found.set(key, entry);
         else more++;
       }
     },

@@ -49,7 +49,8 @@ export function decodeNumbers(
     if (!Number.isSafeInteger(value)) {
       fail({
         code: "tensor-value",
-        message: `${entry.file}: tensor \`${entry.name}\`: element ${at + i} is ${exact}, which no double holds exactly`,
+        message: `tensor \`${entry.name}\`: element ${at + i} is ${exact}, which no double holds exactly`,
+        at: { file: entry.file },
       });
     }
     out[at + i] = value;

@@ -97,7 +97,8 @@ function readAs(
   if (!isFloatDType(stored.dtype) || !isFloatDType(dtype) || dtype === "F8_E8M0")
     return fail({
       code: "tensor-dtype",
-      message: `${source.path}: tensor \`${name}\` is ${stored.dtype}, which does not convert to ${dtype}`,
+      message: `tensor \`${name}\` is ${stored.dtype}, which does not convert to ${dtype}`,
+      at: { file: source.path },
     });
   const values = new Float32Array((bytes.length * 8) / bitsOf(stored.dtype));
   decodeFloats(stored.dtype, bytes, values);

@@ -126,7 +126,8 @@ export function* readAll({ tensors }: Checkpoint, onDamage: OnDamage): Generator
       onDamage(
         new Q3Error({
           code: "chunk-damaged",
-          message: `${tensors.path}: tensor \`${tensor}\`: ${more} more chunks cannot be read`,
+          message: `tensor \`${tensor}\`: ${more} more chunks cannot be read`,
+          at: { file: tensors.path },
         }),
       );
   }

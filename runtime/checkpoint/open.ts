@@ -28,7 +28,8 @@ export function openCheckpoint(path: string, onDamage: OnDamage = refuse): Check
     if (latest !== undefined) return openCheckpoint(latest, onDamage);
     fail({
       code: "checkpoint-missing",
-      message: `${path}: no checkpoint: expected safetensors files, or an Orbax item, step or directory of steps; found ${found(path)}`,
+      message: `no checkpoint: expected safetensors files, or an Orbax item, step or directory of steps; found ${found(path)}`,
+      at: { file: path },
     });
   }
   const file = openSafetensors(path, onDamage);
@@ -53,7 +54,8 @@ function refuseSide(path: string): void {
   if (fs.readdirSync(path).some((name) => name.endsWith(".safetensors"))) return;
   fail({
     code: "checkpoint-missing",
-    message: `${path}: holds a model's configuration and tokenizer; its weights are in ${item}`,
+    message: `holds a model's configuration and tokenizer; its weights are in ${item}`,
+    at: { file: path },
     help: `pass load_parameters_path=${item} for the weights`,
   });
 }

@@ -48,7 +48,8 @@ function readBox(
   if (width < 1)
     fail({
       code: "tensor-dtype",
-      message: `${path}: tensor \`${name}\`: elements of ${dtype} share bytes, so that it is only read whole`,
+      message: `tensor \`${name}\`: elements of ${dtype} share bytes, so that it is only read whole`,
+      at: { file: path },
     });
   const whole = wholeBox(shape);
   const [rows, ...inner] = box;

@@ -69,7 +69,8 @@ export function headerLength(file: string, first: Uint8Array, size: number): num
   if (first.length < 8) {
     fail({
       code: "safetensors-too-short",
-      message: `${file}: not a safetensors file: expected at least 8 bytes, found ${size}`,
+      message: `not a safetensors file: expected at least 8 bytes, found ${size}`,
+      at: { file },
     });
   }
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
@@ -79,7 +80,8 @@ export function headerLength(file: string, first: Uint8Array, size: number): num
       length > BigInt(room) ? `the file has ${room} bytes left` : `the limit is ${MAX_HEADER_BYTES}`;
     fail({
       code: "safetensors-header-length",
-      message: `${file}: the header claims ${length} bytes, but ${limit}`,
+      message: `the header claims ${length} bytes, but ${limit}`,
+      at: { file },
       help: "the file is truncated or is not a safetensors file",
     });
   }
@@ -107,22 +109,23 @@ export function parseHeader(
 }
 
 function parseTable(file: string, json: Uint8Array): Readonly<Record<string, unknown>> {
-  const text = decodeUtf8(`${file} (header)`, json);
+  const text = decodeUtf8({ file, part: "header" }, json);
   const { fault, repeated } = scanJson(text);
   if (fault) {
     fail({
       code: "safetensors-header-json",
-      message: `${file}: the header is not JSON: expected ${fault.expected} at its character ${fault.offset}`,
+      message: `the header is not JSON: expected ${fault.expected} at its character ${fault.offset}`,
+      at: { file },
     });
   }
   const [again] = repeated;
   if (again) {
     const what = again.depth === 1 ? `tensor \`${again.key}\`` : `field \`${again.key}\``;
-    fail({ code: "safetensors-duplicate", message: `${file}: duplicate ${what} in the header` });
+    fail({ code: "safetensors-duplicate", message: `duplicate ${what} in the header`, at: { file } });
   }
   const table: unknown = JSON.parse(text);
   if (!isRecord(table)) {
-    fail({ code: "safetensors-header-json", message: `${file}: the header is not a JSON object` });
+    fail({ code: "safetensors-header-json", message: "the header is not a JSON object", at: { file } });
   }
   return table;
 }
@@ -130,13 +133,14 @@ function parseTable(file: string, json: Uint8Array): Readonly<Record<string, unk
 function parseMetadata(file: string, metadata: unknown): ReadonlyMap<string, string> {
   if (metadata === undefined) return new Map();
   const problem = "`__metadata__` must map strings to strings";
-  if (!isRecord(metadata)) fail({ code: "safetensors-metadata", message: `${file}: ${problem}` });
+  if (!isRecord(metadata)) fail({ code: "safetensors-metadata", message: problem, at: { file } });
   return new Map(
     Object.entries(metadata).map(([key, value]) => {
       if (typeof value === "string") return [key, value];
       return fail({
         code: "safetensors-metadata",
-        message: `${file}: ${problem}, found ${show(value)} at \`${key}\``,
+        message: `${problem}, found ${show(value)} at \`${key}\``,
+        at: { file },
       });
     }),
   );
@@ -158,7 +162,7 @@ const isSize = (value: unknown): value is number => Number.isSafeInteger(value) 
 
 function parseEntry({ file, name, dataStart }: Site, fields: unknown): Entry {
   const bad = (code: string, message: string): never =>
-    fail({ code, message: `${file}: tensor \`${name}\`: ${message}` });
+    fail({ code, message: `tensor \`${name}\`: ${message}`, at: { file } });
   if (!isRecord(fields)) return bad("safetensors-entry", `expected an object, found ${show(fields)}`);
   const { dtype, shape, data_offsets: offsets } = fields;
   for (const field of ["dtype", "shape", "data_offsets"]) {
@@ -187,7 +191,8 @@ function parseEntry({ file, name, dataStart }: Site, fields: unknown): Entry {
 export function failTruncated({ file, name, end }: Entry, size: number): never {
   return fail({
     code: "safetensors-truncated",
-    message: `${file}: tensor \`${name}\` ends at byte ${end}, but the file ends at ${size}`,
+    message: `tensor \`${name}\` ends at byte ${end}, but the file ends at ${size}`,
+    at: { file },
     help: "the file is truncated: copy or download it again",
   });
 }
@@ -202,14 +207,18 @@ function checkTiling(
   let before = "the header";
   for (const entry of entries.toSorted((a, b) => a.start - b.start || a.end - b.end)) {
     const { name, start, end } = entry;
-    const where = `${file}: tensor \`${name}\``;
     if (start < at) {
-      fail({ code: "safetensors-overlap", message: `${where} overlaps ${before} by ${at - start} bytes` });
+      fail({
+        code: "safetensors-overlap",
+        message: `tensor \`${name}\` overlaps ${before} by ${at - start} bytes`,
+        at: { file },
+      });
     }
     if (start > at) {
       fail({
         code: "safetensors-hole",
-        message: `${where} leaves a hole of ${start - at} bytes after ${before}`,
+        message: `tensor \`${name}\` leaves a hole of ${start - at} bytes after ${before}`,
+        at: { file },
       });
     }
     if (end > data.end) attempt(onDamage, () => failTruncated(entry, data.end));
@@ -218,7 +227,8 @@ function checkTiling(
   if (at < data.end) {
     fail({
       code: "safetensors-hole",
-      message: `${file}: ${data.end - at} bytes after ${before} belong to no tensor`,
+      message: `${data.end - at} bytes after ${before} belong to no tensor`,
+      at: { file },
     });
   }
 }

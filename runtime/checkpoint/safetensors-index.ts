@@ -26,7 +26,8 @@ export function readIndex(file: string, beside: readonly string[], onDamage: OnD
   if (!isRecord(map)) {
     fail({
       code: "safetensors-index",
-      message: `${file}: expected \`weight_map\` to map tensors to shard files`,
+      message: `expected \`weight_map\` to map tensors to shard files`,
+      at: { file },
     });
   }
   const shards = new Map<string, [string, ...string[]]>();
@@ -54,7 +55,8 @@ function checkShard(file: string, name: string, shard: unknown): string {
   if (typeof shard !== "string" || /[/\\]/.test(shard)) {
     fail({
       code: "safetensors-index",
-      message: `${file}: tensor \`${name}\`: expected the name of a file beside the index, found ${JSON.stringify(shard)}`,
+      message: `tensor \`${name}\`: expected the name of a file beside the index, found ${JSON.stringify(shard)}`,
+      at: { file },
     });
   }
   return shard;
@@ -63,7 +65,8 @@ function checkShard(file: string, name: string, shard: unknown): string {
 const failMissing = (file: string, name: string, shard: string, beside: readonly string[]): never =>
   fail({
     code: "safetensors-shard-missing",
-    message: `${file}: shard \`${shard}\`, which should hold tensor \`${name}\`, is missing`,
+    message: `shard \`${shard}\`, which should hold tensor \`${name}\`, is missing`,
+    at: { file },
     help: didYouMean(shard, beside) ?? "copy or download the checkpoint again",
   });
 
@@ -83,7 +86,8 @@ export function checkIndex(
     attempt(onDamage, () =>
       fail({
         code: "safetensors-not-in-shard",
-        message: `${file}: tensor \`${name}\` is not in its shard \`${shard}\`${found}`,
+        message: `tensor \`${name}\` is not in its shard \`${shard}\`${found}`,
+        at: { file },
       }),
     );
   }

@@ -51,9 +51,13 @@ function checkTensors(path: string, tensors: readonly StoredTensor[]): void {
   for (const tensor of tensors) {
     const { name } = tensor;
     if (names.has(name))
-      fail({ code: "safetensors-duplicate", message: `${path}: duplicate tensor \`${name}\`` });
+      fail({ code: "safetensors-duplicate", message: `duplicate tensor \`${name}\``, at: { file: path } });
     if (name === "__metadata__") {
-      fail({ code: "safetensors-name", message: `${path}: no tensor can be called \`__metadata__\`` });
+      fail({
+        code: "safetensors-name",
+        message: `no tensor can be called \`__metadata__\``,
+        at: { file: path },
+      });
     }
     sizeOf(path, tensor);
     names.add(name);
@@ -66,7 +70,8 @@ export function sizeOf(path: string, { name, dtype, shape }: StoredTensor): numb
   if (size !== undefined) return size;
   return fail({
     code: "safetensors-shape",
-    message: `${path}: tensor \`${name}\`: ${dtype} [${shape.join(", ")}] is no whole number of bytes`,
+    message: `tensor \`${name}\`: ${dtype} [${shape.join(", ")}] is no whole number of bytes`,
+    at: { file: path },
   });
 }
 
@@ -89,7 +94,8 @@ function encodeHeader(
   if (length > MAX_HEADER_BYTES) {
     fail({
       code: "safetensors-header-length",
-      message: `${path}: the header would take ${length} bytes; the limit is ${MAX_HEADER_BYTES}`,
+      message: `the header would take ${length} bytes; the limit is ${MAX_HEADER_BYTES}`,
+      at: { file: path },
       help: "write shards",
     });
   }

@@ -54,7 +54,7 @@ export function openSafetensors(path: string, onDamage: OnDamage = refuse): Safe
   };
   try {
     const headers = findFiles(path, (file) => openHeader(file, files, onDamage), onDamage);
-    return reader(collect(headers, onDamage), metadataOf(headers), files, closeAll);
+    return reader(path, collect(headers, onDamage), metadataOf(headers), files, closeAll);
   } catch (error) {
     closeAll();
     throw error;
@@ -88,7 +88,8 @@ function findFiles(path: string, open: Open, onDamage: OnDamage): readonly Heade
   if (loose.length === 0) {
     fail({
       code: "checkpoint-missing",
-      message: `${path}: expected model.safetensors, model.safetensors.index.json or *.safetensors, found none`,
+      message: "expected model.safetensors, model.safetensors.index.json or *.safetensors, found none",
+      at: { file: path },
     });
   }
   return [...openAll(loose.map((name) => [name, []])).values()];
@@ -124,7 +125,8 @@ function collect(headers: readonly Header[], onDamage: OnDamage): ReadonlyMap<st
       attempt(onDamage, () =>
         fail({
           code: "safetensors-two-shards",
-          message: `tensor \`${entry.name}\` is in two shards: ${other.file} and ${entry.file}`,
+          message: `tensor \`${entry.name}\` is in ${basename(other.file)} too`,
+          at: { file: entry.file },
         }),
       );
   }
@@ -135,6 +137,7 @@ const metadataOf = (headers: readonly Header[]): ReadonlyMap<string, string> =>
   new Map(headers.flatMap((header) => [...header.metadata]));
 
 function reader(
+  path: string,
   entries: ReadonlyMap<string, Entry>,
   metadata: ReadonlyMap<string, string>,
   files: ReadonlyMap<string, number>,
@@ -143,12 +146,10 @@ function reader(
   const find = (name: string): Entry => {
     const entry = entries.get(name);
     if (entry) return entry;
-    const where = [...new Set([...entries.values()].map(({ file }) => basename(file)))]
-      .slice(0, 3)
-      .join(", ");
     return fail({
       code: "tensor-missing",
-      message: `no tensor \`${name}\` in the checkpoint${where ? ` (${where})` : ""}`,
+      message: `no tensor \`${name}\` in the checkpoint`,
+      at: { file: path },
       help: didYouMean(name, entries.keys()),
     });
   };
@@ -208,7 +209,8 @@ const elementsOf = ({ start, end, dtype }: Entry): number => ((end - start) * 8)
 function failDType({ name, file, dtype }: Entry, wanted: string): never {
   fail({
     code: "tensor-dtype",
-    message: `${file}: tensor \`${name}\` is ${dtype}, which does not convert to ${wanted}`,
+    message: `tensor \`${name}\` is ${dtype}, which does not convert to ${wanted}`,
+    at: { file },
   });
 }
 
@@ -220,7 +222,8 @@ function allocate<T>({ name, file, shape }: Entry, make: () => T): T {
     if (!isTooLong(error)) throw error;
     return fail({
       code: "tensor-too-large",
-      message: `${file}: tensor \`${name}\` [${shape.join(", ")}] does not fit in memory at once: ${reason(error)}`,
+      message: `tensor \`${name}\` [${shape.join(", ")}] does not fit in memory at once: ${reason(error)}`,
+      at: { file },
     });
   }
 }

@@ -38,7 +38,8 @@ export function claimDirectory(path: string): ClaimedDirectory {
   if (fs.existsSync(path))
     fail({
       code: "checkpoint-exists",
-      message: `${path} already exists and would be overwritten`,
+      message: "already exists and would be overwritten",
+      at: { file: path },
       help: "choose another run_name or base_output_directory, or remove it first",
     });
   const aside = join(
@@ -50,7 +51,11 @@ export function claimDirectory(path: string): ClaimedDirectory {
       work();
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      fail({ code: "checkpoint-unwritable", message: `${path}: cannot be written: ${error.message}` });
+      fail({
+        code: "checkpoint-unwritable",
+        message: `cannot be written: ${error.message}`,
+        at: { file: path },
+      });
     }
   };
   const parent = dirname(path);

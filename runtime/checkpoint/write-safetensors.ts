@@ -57,7 +57,8 @@ function appendTensor(path: string, tensor: TensorToWrite, append: Append): void
   if (written !== size) {
     fail({
       code: "safetensors-size",
-      message: `${path}: tensor \`${tensor.name}\`: ${tensor.dtype} [${tensor.shape.join(", ")}] takes ${size} bytes, but ${written} were given`,
+      message: `tensor \`${tensor.name}\`: ${tensor.dtype} [${tensor.shape.join(", ")}] takes ${size} bytes, but ${written} were given`,
+      at: { file: path },
     });
   }
 }
@@ -99,7 +100,8 @@ function refuseCheckpoint(directory: string, shards: readonly string[]): void {
   if (there) {
     fail({
       code: "file-exists",
-      message: `${directory}: already holds a checkpoint (${there})`,
+      message: `already holds a checkpoint (${there})`,
+      at: { file: directory },
       help: "name another directory, or remove the checkpoint first",
     });
   }

@@ -1,7 +1,7 @@
 // Decodes Zstandard data (RFC 8878). A decoder of q3c's own because bytes may be damaged or hostile: it never writes
 // beyond the limit it is given, and it checks every length, offset and bit count, so that each step makes progress and
 // data that ends early or refers to what is not there is an error. Checksums of contents are skipped: Orbax writes none.
-import { fail } from "../../compiler/diag.ts";
+import { fail, type Place } from "../../compiler/diag.ts";
 import {
   type BitStream,
   bitStream,
@@ -34,11 +34,8 @@ type Frame = {
   readonly end: number;
 };
 
-/**
- * Decodes one or more frames that together give at most `limit` bytes. `where` begins every message: a file and what
- * lies there.
- */
-export function decodeZstd(bytes: Uint8Array, limit: number, where: string): Uint8Array {
+/** Decodes one or more frames that together give at most `limit` bytes; `at` is where they are. */
+export function decodeZstd(bytes: Uint8Array, limit: number, at: Place): Uint8Array {
   try {
     const frames = readFrames(bytes);
     const most = frames.reduce((sum, frame) => sum + mostOf(frame), 0);
@@ -47,13 +44,14 @@ export function decodeZstd(bytes: Uint8Array, limit: number, where: string): Uin
     if (isLarge) {
       fail({
         code: "zstd-too-large",
-        message: `${where}: Zstandard data decodes to more than the ${limit} bytes expected at most`,
+        message: `Zstandard data decodes to more than the ${limit} bytes expected at most`,
+        at,
       });
     }
     return output.end === output.bytes.length ? output.bytes : output.bytes.slice(0, output.end);
   } catch (error) {
     if (!(error instanceof Damage)) throw error;
-    return fail({ code: "zstd-damaged", message: `${where}: not whole Zstandard data: ${error.message}` });
+    return fail({ code: "zstd-damaged", message: `not whole Zstandard data: ${error.message}`, at });
   }
 }
 

@@ -20,14 +20,19 @@ function expandOne(pattern: string, cwd: string): readonly string[] {
   const found = fs.statSync(literal, { throwIfNoEntry: false });
   if (found?.isFile()) return [literal];
   if (found && !found.isDirectory()) {
-    fail({ code: "data-file-kind", message: `${literal}: neither a regular file nor a directory` });
+    fail({
+      code: "data-file-kind",
+      message: "neither a regular file nor a directory",
+      at: { file: literal },
+    });
   }
   if (!found && !/[*?{]/.test(pattern)) failMissing(literal);
   const files = found ? walk(literal, ["**"]) : expandBraces(pattern).flatMap((one) => glob(one, cwd));
   if (files.length > 0) return files;
   return fail({
     code: "data-file-missing",
-    message: found ? `${literal}: the directory holds no files` : `no file matches \`${pattern}\` in ${cwd}`,
+    message: found ? "the directory holds no files" : `no file matches \`${pattern}\``,
+    at: { file: found ? literal : cwd },
   });
 }
 
@@ -36,7 +41,12 @@ function failMissing(path: string): never {
   const suggestion = fs.existsSync(directory)
     ? didYouMean(basename(path), fs.readdirSync(directory))
     : undefined;
-  fail({ code: "data-file-missing", message: `${path}: no such file or directory`, help: suggestion });
+  fail({
+    code: "data-file-missing",
+    message: "no such file or directory",
+    at: { file: path },
+    help: suggestion,
+  });
 }
 
 const MAX_ALTERNATIVES = 1000;

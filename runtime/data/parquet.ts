@@ -34,6 +34,10 @@ async function decoding<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return fail({ code: "parquet-malformed", message: `${path}: not a readable Parquet file: ${why}` });
+    return fail({
+      code: "parquet-malformed",
+      message: `not a readable Parquet file: ${why}`,
+      at: { file: path },
+    });
   }
 }

@@ -23,12 +23,13 @@ const PIECE = 1 << 20;
 /** Reads and tokenises a UTF-8 file. */
 export function readDocument(file: string, tokenizer: Tokenizer, options: DocumentOptions): Document {
   const text = readText(file);
-  if (text === "") fail({ code: "data-file-empty", message: `${file}: the file is empty` });
+  if (text === "") fail({ code: "data-file-empty", message: "the file is empty", at: { file } });
   const zero = text.indexOf("\0");
   if (zero >= 0) {
     fail({
       code: "data-file-binary",
-      message: `${file}: not text: a zero byte at offset ${Buffer.byteLength(text.slice(0, zero))}`,
+      message: `not text: a zero byte at offset ${Buffer.byteLength(text.slice(0, zero))}`,
+      at: { file },
     });
   }
   const { bosId, eosIds } = tokenizer;
@@ -41,7 +42,8 @@ export function readDocument(file: string, tokenizer: Tokenizer, options: Docume
   if (tokens.length < 2) {
     fail({
       code: "data-file-short",
-      message: `${file}: ${tokens.length} tokens leave nothing to predict; expected at least 2`,
+      message: `${tokens.length} tokens leave nothing to predict; expected at least 2`,
+      at: { file },
     });
   }
   return { file, tokens };
@@ -79,7 +81,8 @@ function checkIds(file: string, tokens: Int32Array, vocabSize: number): void {
   if (at < 0) return;
   fail({
     code: "token-out-of-vocabulary",
-    message: `${file}: token ${at} has id ${tokens[at]}, but the model's vocab_size is ${vocabSize}`,
+    message: `token ${at} has id ${tokens[at]}, but the model's vocab_size is ${vocabSize}`,
+    at: { file },
     help: "use the model's own tokenizer, or raise vocab_size",
   });
 }

@@ -110,7 +110,8 @@ async function runModel(
   if (start >= end) {
     fail({
       code: "check-logits-nothing",
-      message: `${place}: no position is left to compare: the first is skipped, and it is the only one`,
+      message: "no position is left to compare: the first is skipped, and it is the only one",
+      at: place,
       help: "leave out --skip_first_token, or remove the record",
     });
   }
@@ -119,7 +120,8 @@ async function runModel(
     if (at < 0) return;
     fail({
       code: "golden-token",
-      message: `${place}: token ${at} is ${tokens[at]}, but the model knows ids below ${vocab}`,
+      message: `token ${at} is ${tokens[at]}, but the model knows ids below ${vocab}`,
+      at: place,
       help: "is this golden file of another model?",
     });
   };
@@ -128,7 +130,8 @@ async function runModel(
   if (!run)
     return fail({
       code: "golden-draft",
-      message: `${place}: the record has \`${kind}\`, but the model has no head for multi-token prediction`,
+      message: `the record has \`${kind}\`, but the model has no head for multi-token prediction`,
+      at: place,
       help: "name a checkpoint that holds mtp.* tensors",
     });
   const model = await run(tokens);

@@ -37,11 +37,11 @@ export function* parseGolden(
     if (after !== NEWLINE && after !== END) failExpected(cursor, "the end of the line");
     yield* records;
   }
-  if (count === 0) fail({ code: "golden-empty", message: `${file}: the file has no records` });
+  if (count === 0) fail({ code: "golden-empty", message: "the file has no records", at: { file } });
 }
 
 function readRecord(cursor: JsonCursor, index: number): readonly GoldenRecord[] {
-  const place = `${cursor.file}:${cursor.line}`;
+  const place = { file: cursor.file, line: cursor.line };
   const fields: Fields = {};
   const seen = new Set<string>();
   readObject(cursor, "a record, `{`", (key) => {

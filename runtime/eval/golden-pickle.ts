@@ -10,12 +10,12 @@ import { type PickleValue, readPickle } from "./pickle.ts";
 export function* goldenInPickle(path: string, file: number): Generator<GoldenRecord, void> {
   const all = readPickle(path, file);
   if (typeof all !== "object" || all?.kind !== "list")
-    return fail({ code: "golden-record", message: `${path}: the pickle is no list of records` });
-  if (all.items.length === 0) fail({ code: "golden-empty", message: `${path}: the file has no records` });
+    return fail({ code: "golden-record", message: "the pickle is no list of records", at: { file: path } });
+  if (all.items.length === 0)
+    fail({ code: "golden-empty", message: "the file has no records", at: { file: path } });
   for (const [index, item] of all.items.entries()) {
-    const place = `${path}[${index}]`;
-    const refuse = (problem: string): never =>
-      fail({ code: "golden-record", message: `${place}: ${problem}` });
+    const place = { file: path, part: `record ${index}` };
+    const refuse = (problem: string): never => fail({ code: "golden-record", message: problem, at: place });
     if (typeof item !== "object" || item?.kind !== "dict") return refuse("a record is a dict");
     yield* assemble(place, index, fieldsOf(item.entries, file, refuse));
   }

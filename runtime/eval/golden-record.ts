@@ -1,6 +1,6 @@
 // A record of golden logits: what it must hold, whatever file it is in.
 
-import { fail } from "../../compiler/diag.ts";
+import { fail, type Place } from "../../compiler/diag.ts";
 
 /** Whose logits a table holds, by the record's key: the model's, or those of its head that drafts. */
 const kinds = ["logits", "mtp_logits"] as const;
@@ -19,8 +19,8 @@ export type GoldenRecord = {
   readonly logits: Float32Array;
   readonly vocab: number;
   readonly attentionMask?: readonly number[];
-  /** Where the record is: `file:line`, or `file[index]`. */
-  readonly place: string;
+  /** Where the record is: at a line, or one of those in a file. */
+  readonly place: Place;
 };
 
 /** Logits row-major [rows, vocab]. */
@@ -36,9 +36,9 @@ export type Fields = {
 };
 
 /** The tables of a record, each with the prompt; an error at its place if something is missing or does not fit. */
-export function assemble(place: string, index: number, fields: Fields): readonly GoldenRecord[] {
+export function assemble(place: Place, index: number, fields: Fields): readonly GoldenRecord[] {
   const { prompt = "", tokens, attentionMask } = fields;
-  const refuse = (problem: string): never => fail({ code: "golden-record", message: `${place}: ${problem}` });
+  const refuse = (problem: string): never => fail({ code: "golden-record", message: problem, at: place });
   if (!tokens) return refuse("the record has no `tokens`");
   if (attentionMask && attentionMask.length !== tokens.length)
     return refuse(`\`attention_mask\` has ${attentionMask.length} entries for ${tokens.length} tokens`);

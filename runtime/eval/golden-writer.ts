@@ -67,7 +67,8 @@ export function openGoldenWriter(
       count++;
     },
     finish() {
-      if (count === 0) fail({ code: "golden-empty", message: `${path}: there is no record to write` });
+      if (count === 0)
+        fail({ code: "golden-empty", message: "there is no record to write", at: { file: path } });
       put(form.end());
       file.finish();
     },

@@ -35,7 +35,8 @@ export function* readGolden(path: string): Generator<GoldenRecord, void> {
       readers.get(extname(path)) ??
       fail({
         code: "golden-format",
-        message: `${path}: golden logits are in a file that ends with ${[...readers.keys()].join(", ")}`,
+        message: `golden logits are in a file that ends with ${[...readers.keys()].join(", ")}`,
+        at: { file: path },
         help: "write one record per line of JSON, each with `prompt`, `tokens` and `logits`",
       });
     yield* read(path, file);

@@ -86,8 +86,10 @@ export function nextLine(cursor: JsonCursor): void {
   cursor.lineStart = cursor.base + cursor.at;
 }
 
-const failAtOffset = (cursor: JsonCursor, offset: number, code: string, message: string): never =>
-  fail({ code, message: `${cursor.file}:${cursor.line}:${offset - cursor.lineStart + 1}: ${message}` });
+function failAtOffset(cursor: JsonCursor, offset: number, code: string, message: string): never {
+  const { file, line, lineStart } = cursor;
+  return fail({ code, message, at: { file, line, column: offset - lineStart + 1 } });
+}
 
 /** Fails where the scalar read last begins. */
 export const failAtScalar = (cursor: JsonCursor, code: string, message: string): never =>

@@ -51,7 +51,12 @@ const MAX_TEXT = 1 << 24;
 
 /** Fails at the instruction that is carried out. */
 function refuse(m: Machine, message: string, help?: string): never {
-  return fail({ code: "pickle", message: `${m.path}: at byte ${m.instruction}: ${message}`, help });
+  return fail({
+    code: "pickle",
+    message,
+    at: { file: m.path, part: `byte ${m.instruction}` },
+    help,
+  });
 }
 
 function take(m: Machine, count: number): Uint8Array {

@@ -1,5 +1,6 @@
 // What the logit check found, as the lines MaxText's checker prints and as JSON.
 
+import { formatPlace, type Place } from "../../compiler/diag.ts";
 import type { Candidate, Comparison, Difference, Sample, TopTokens } from "./compare.ts";
 import { type LogitKind, rowsOf } from "./golden-record.ts";
 
@@ -7,8 +8,8 @@ import { type LogitKind, rowsOf } from "./golden-record.ts";
 export type RecordCheck = {
   readonly kind: LogitKind;
   readonly index: number;
-  /** `file:line` of the record. */
-  readonly place: string;
+  /** Where the record is. */
+  readonly place: Place;
   readonly prompt: string;
   readonly tokens: readonly number[];
   readonly comparison: Comparison;
@@ -64,6 +65,7 @@ export function recordLines(
   const { kind, index, prompt, tokens, comparison, failures, place } = record;
   const { modelVocab, goldenVocab, topTokens, relativeL2, maxAbsolute, maxRelative } = comparison;
   const { atol, rtol, maxKlDiv } = criteria;
+  const where = [formatPlace(place), ...(place.part === undefined ? [] : [place.part])].join(": ");
   return [
     "",
     `--- Comparing ${kind === "logits" ? "forward pass" : "multi-token prediction"} for golden data index: ${index} ---`,
@@ -96,8 +98,8 @@ export function recordLines(
       : [
           `Checking KL divergence between model distribution and golden distribution against threshold ${maxKlDiv}.`,
         ]),
-    ...failures.map((failure) => `FAILED: ${place}: ${failure}`),
-    ...(failures.length === 0 ? [`passed: ${place}`] : []),
+    ...failures.map((failure) => `FAILED: ${where}: ${failure}`),
+    ...(failures.length === 0 ? [`passed: ${where}`] : []),
   ];
 }
 

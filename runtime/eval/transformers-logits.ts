@@ -72,7 +72,7 @@ export async function* goldenFromTransformers(
 ): AsyncGenerator<GoldenRecord, void> {
   let index = 0;
   for await (const { prompt, tokens, attentionMask, logits, vocab } of transformersLogits(request, python)) {
-    const place = `${request.model}[${index}]`;
+    const place = { file: request.model, part: `record ${index}` };
     yield { kind: "logits", index: index++, prompt, tokens, attentionMask, logits, vocab, place };
   }
 }

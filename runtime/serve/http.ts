@@ -90,7 +90,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   }
   try {
     const file = "body";
-    return parseJson({ file, text: decodeUtf8(file, Buffer.concat(chunks)) });
+    return parseJson({ file, text: decodeUtf8({ file }, Buffer.concat(chunks)) });
   } catch (error) {
     throw asRequestError(error);
   }

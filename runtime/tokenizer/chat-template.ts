@@ -52,7 +52,10 @@ function readTemplate(file: string): Source {
   const fields = parseJson({ file, text });
   const own = isRecord(fields) ? fields["chat_template"] : undefined;
   if (typeof own === "string") return { text: own, from: file };
-  return fail({ code: "chat-template", message: `${file}: expected chat_template, a text; found none` }, 2);
+  return fail(
+    { code: "chat-template", message: "expected chat_template, a text; found none", at: { file } },
+    2,
+  );
 }
 
 // The library throws on what it cannot read or render, and so do templates themselves (raise_exception).
@@ -61,6 +64,6 @@ function understood<R>(from: string, run: () => R): R {
     return run();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return fail({ code: "chat-template", message: `${from}: ${why}` });
+    return fail({ code: "chat-template", message: why, at: { file: from } });
   }
 }

@@ -20,6 +20,7 @@ export function endOfTextIn(
   if (ids.every(isId)) return ids;
   return fail({
     code: "tokenizer-special-token",
-    message: `${file}: expected eos_token_id to be an id or a list of ids`,
+    message: "expected eos_token_id to be an id or a list of ids",
+    at: { file },
   });
 }

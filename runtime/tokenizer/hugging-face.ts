@@ -24,7 +24,7 @@ type Fields = Readonly<Record<string, unknown>>;
 function readObject(file: string): Fields {
   const value = parseJson({ file, text: readText(file) });
   if (isRecord(value)) return value;
-  return fail({ code: "tokenizer-malformed", message: `${file}: expected a JSON object` });
+  return fail({ code: "tokenizer-malformed", message: "expected a JSON object", at: { file } });
 }
 
 const readIfThere = (file: string): Fields => (fs.existsSync(file) ? readObject(file) : {});
@@ -65,7 +65,8 @@ function encode(file: string, tokenizer: Library, text: string): number[] {
   if (unknown < 0) return ids;
   return fail({
     code: "tokenizer-unknown-token",
-    message: `${file}: the vocabulary has neither \`${tokens[unknown]}\` nor a token for the unknown`,
+    message: `the vocabulary has neither \`${tokens[unknown]}\` nor a token for the unknown`,
+    at: { file },
   });
 }
 
@@ -75,14 +76,13 @@ function build(file: string, fields: Fields, config: Fields): Library {
     return new Tokenizers(fields, config);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return fail({ code: "tokenizer-malformed", message: `${file}: not a usable tokenizer: ${why}` });
+    return fail({ code: "tokenizer-malformed", message: `not a usable tokenizer: ${why}`, at: { file } });
   }
 }
 
 // Every token's id: `model.vocab` is a table, or for Unigram a list of [token, score], and added tokens have their own.
 function vocabulary(file: string, fields: Fields): ReadonlyMap<string, number> {
-  const bad = (message: string): never =>
-    fail({ code: "tokenizer-malformed", message: `${file}: ${message}` });
+  const bad = (message: string): never => fail({ code: "tokenizer-malformed", message, at: { file } });
   const vocab = isRecord(fields["model"]) ? fields["model"]["vocab"] : undefined;
   if (!isRecord(vocab) && !Array.isArray(vocab)) return bad("expected `model.vocab`, found none");
   const added = fields["added_tokens"] ?? [];
@@ -116,7 +116,8 @@ function specialId(
   if (id !== undefined) return id;
   return fail({
     code: "tokenizer-special-token",
-    message: `${file}: ${key} ${JSON.stringify(token)} is not in the tokenizer's vocabulary`,
+    message: `${key} ${JSON.stringify(token)} is not in the tokenizer's vocabulary`,
+    at: { file },
   });
 }
 
@@ -140,7 +141,8 @@ function chatTemplateOf(file: string, configFile: string, value: unknown): Token
   if (typeof text === "string") return { text, from: configFile };
   return fail({
     code: "tokenizer-malformed",
-    message: `${configFile}: expected chat_template to be a text or a list of named templates`,
+    message: "expected chat_template to be a text or a list of named templates",
+    at: { file: configFile },
   });
 }
 

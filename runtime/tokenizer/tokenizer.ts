@@ -78,7 +78,8 @@ function findDirectory({ path, cwd }: TokenizerChoice): string {
   );
   return fail({
     code: "tokenizer-missing",
-    message: `${full}: expected tokenizer.json, found none`,
+    message: "expected tokenizer.json, found none",
+    at: { file: full },
     help: hasOther ? CONVERT : undefined,
   });
 }
@@ -87,7 +88,8 @@ function failMissing(path: string, full: string): never {
   const isHubId = /^[\w.-]+\/[\w.-]+$/.test(path) && !path.startsWith(".");
   fail({
     code: "tokenizer-missing",
-    message: `${full}: no such tokenizer directory or tokenizer.json`,
+    message: "no such tokenizer directory or tokenizer.json",
+    at: { file: full },
     help: isHubId
       ? `\`${path}\` looks like a Hugging Face id, and nothing is downloaded: fetch its tokenizer.json and tokenizer_config.json and set tokenizer_path to the local directory`
       : undefined,

@@ -113,8 +113,9 @@ function failDamaged(root: string, problems: readonly Diagnostic[]): never {
   const damaged = (whole < 0 ? steps : steps.slice(0, whole)).map((step) => basename(step)).join(", ");
   return fail({
     code: "checkpoint-damaged",
-    message: `${root}: the run cannot go on: damaged or unfinished is ${damaged}, ${whole < 0 ? "and no step is whole" : `the last whole step is ${basename(steps[whole] ?? "")}`}`,
-    notes: problems.map(({ message }) => ({ message })),
+    message: `the run cannot go on: damaged or unfinished is ${damaged}, ${whole < 0 ? "and no step is whole" : `the last whole step is ${basename(steps[whole] ?? "")}`}`,
+    at: { file: root },
+    notes: problems.map(({ message, at }) => ({ message, at })),
     help: `remove ${damaged} there and run again, to ${whole < 0 ? "start anew" : "go on from the last whole step"}`,
   });
 }
@@ -154,7 +155,8 @@ function readData(file: string): DatasetState | undefined {
     return { source, epoch, position };
   return fail({
     code: "dataset-state",
-    message: `${file}: expected the source, epoch and position of the data as q3c notes them`,
+    message: "expected the source, epoch and position of the data as q3c notes them",
+    at: { file },
     help: "to go on from the same state with data from its beginning, name the step in load_full_state_path of another run",
   });
 }

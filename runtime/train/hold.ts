@@ -16,7 +16,8 @@ export function holdRun(directory: string): () => void {
   if (isTaken(directory))
     fail({
       code: "run-held",
-      message: `${directory}: this process trains this run already`,
+      message: "this process trains this run already",
+      at: { file: directory },
       help: "wait for it, or choose another run_name",
     });
   const own = join(directory, `${PREFIX}${process.pid}`);
@@ -39,7 +40,8 @@ export function holdRun(directory: string): () => void {
     release();
     fail({
       code: "run-held",
-      message: `${directory}: process ${pid} trains this run`,
+      message: `process ${pid} trains this run`,
+      at: { file: directory },
       help: `wait for it, or choose another run_name; if it is no training, remove ${file}`,
     });
   }

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Config } from "../../compiler/config/load.ts";
-import { fail, Q3Error } from "../../compiler/diag.ts";
+import { fail, type Place, Q3Error } from "../../compiler/diag.ts";
 import { isRecord } from "../../compiler/json.ts";
 import { readText, writeAside } from "../files.ts";
 import type { StepReport } from "./trainer.ts";
@@ -102,7 +102,7 @@ export function metricsFile(
       return work();
     } catch (error) {
       if (!(error instanceof Error) || error instanceof Q3Error) throw error;
-      return failMetrics(path, `cannot be written: ${error.message}`);
+      return failMetrics({ file: path }, `cannot be written: ${error.message}`);
     }
   };
   attempt(() => {
@@ -117,9 +117,8 @@ export function metricsFile(
     attempt(() => fs.appendFileSync(path, `${JSON.stringify({ ...metrics, run_name: values.run_name })}\n`));
 }
 
-function failMetrics(path: string, problem: string): never {
-  fail({ code: "metrics-file", message: `metrics_file ${path}: ${problem}` });
-}
+const failMetrics = (at: Place, problem: string): never =>
+  fail({ code: "metrics-file", message: `metrics_file ${problem}`, at });
 
 /** The lines of steps before `first` in a file that the same run wrote; its last line may have been cut off. */
 function earlierLines(path: string, run: string, first: number): string {
@@ -127,7 +126,7 @@ function earlierLines(path: string, run: string, first: number): string {
   const whole = lines.slice(0, -1).map((line) => ({ line, metrics: parseMetrics(line) }));
   const stranger = whole.findIndex(({ metrics }) => metrics?.["run_name"] !== run);
   if (stranger >= 0)
-    failMetrics(path, `already exists, and its line ${stranger + 1} is not of the run ${run}`);
+    failMetrics({ file: path, line: stranger + 1 }, `already exists, and this line is not of the run ${run}`);
   return whole
     .filter(({ metrics }) => Number(metrics?.["step"]) < first)
     .map(({ line }) => `${line}\n`)

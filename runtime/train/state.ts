@@ -145,7 +145,8 @@ export function readState(reader: OrbaxReader, params: readonly ParamDecl[], con
     if (count !== step)
       fail({
         code: "state-counts",
-        message: `${reader.path}: \`${name}\` is ${count}, but \`step\` is ${step}; expected the same`,
+        message: `\`${name}\` is ${count}, but \`step\` is ${step}; expected the same`,
+        at: { file: reader.path },
         help: "to start anew from its parameters alone, name it in load_parameters_path",
       });
   }
@@ -166,7 +167,8 @@ function requireDTypes(reader: OrbaxReader, homes: readonly Home[]): void {
     if (found === dtype) continue;
     fail({
       code: "tensor-dtype",
-      message: `${reader.path}: tensor \`${nameOf(path)}\`: expected ${dtype}, found ${found}`,
+      message: `tensor \`${nameOf(path)}\`: expected ${dtype}, found ${found}`,
+      at: { file: reader.path },
       help: `set ${group === "mu" ? "mu_dtype" : "weight_dtype"} to what the checkpoint has`,
     });
   }
@@ -186,6 +188,7 @@ function readCount(reader: OrbaxReader, name: string): number {
   if (Number.isSafeInteger(count) && count >= 0) return count;
   return fail({
     code: "state-counts",
-    message: `${reader.path}: \`${name}\` is ${count} of ${dtype}; expected a count of steps, I32 or I64`,
+    message: `\`${name}\` is ${count} of ${dtype}; expected a count of steps, I32 or I64`,
+    at: { file: reader.path },
   });
 }

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { Q3Error } from "../../compiler/diag.ts";
+import { formatDiagnostic, Q3Error } from "../../compiler/diag.ts";
 import { attempt, collectDamage } from "../../runtime/checkpoint/damage.ts";
 import type { Location } from "../../runtime/checkpoint/ocdbt/data-files.ts";
 import { encodeManifest } from "../../runtime/checkpoint/ocdbt/manifest.ts";
@@ -343,10 +343,10 @@ test("a data file that is gone or cut short is named, with the key", () => {
   const cut = failure(() => openOcdbt(path));
   expect(cut.code).toBe("ocdbt-damaged");
   expect(cut.message).toContain(
-    `${file}: the value of \`w/c/0\` is expected at bytes 0 to 100, but the file has 40`,
+    `${file}: ocdbt-damaged: the value of \`w/c/0\` is expected at bytes 0 to 100, but the file has 40`,
   );
   fs.rmSync(file!);
-  expect(failure(() => openOcdbt(path)).message).toContain(`${file}: no such file`);
+  expect(failure(() => openOcdbt(path)).message).toContain(`${file}: file-missing: no such file`);
 });
 
 test("every data file that is gone or cut short is named, with all that was lost with it", () => {
@@ -365,9 +365,9 @@ test("every data file that is gone or cut short is named, with all that was lost
   fs.rmSync(fileOf("a/c/0"));
   fs.truncateSync(fileOf("b/c/0"), 10);
   const { message } = failure(() => openOcdbt(path));
-  expect(message).toContain(`file-missing: ${fileOf("a/c/0")}: no such file`);
+  expect(message).toContain(`${fileOf("a/c/0")}: file-missing: no such file`);
   expect(message).toContain("cannot be read without it: a\n");
-  expect(message).toContain(`ocdbt-damaged: ${fileOf("b/c/0")}: the value of \`b/c/0\` is expected`);
+  expect(message).toContain(`${fileOf("b/c/0")}: ocdbt-damaged: the value of \`b/c/0\` is expected`);
   expect(message).toContain("cannot be read without it: b, d\n");
 });
 
@@ -382,12 +382,7 @@ test("damage to a node below the root costs the keys below it, and is heard of",
     fs.writeFileSync(file, Buffer.from(right).fill(right[at]! ^ 4, at, at + 1));
     const damage = collectDamage();
     const db = attempt(damage.note, () => openOcdbt(path, damage.note));
-    expect(
-      damage
-        .problems()
-        .map(({ message }) => message)
-        .join(),
-    ).toContain(`${file}: node at byte`);
+    expect(damage.problems().map(formatDiagnostic).join()).toContain(`${file}: ocdbt-damaged: node at byte`);
     for (const key of db?.keys.keys() ?? []) expect(db?.read(key)).toEqual(values.get(key));
     expect(db?.keys.size ?? 0).toBeLessThan(values.size);
     if (db) partly++;

@@ -116,6 +116,6 @@ test("a run's folder is that of its steps, and a step whose tree is lost is name
   for (const path of [join(steps, "7"), item])
     expect(failure(() => openTensors(path))).toMatchObject({
       code: "orbax-incomplete",
-      message: expect.stringContaining(`${item}: _METADATA is missing`),
+      message: expect.stringContaining(`${item}: orbax-incomplete: _METADATA is missing`),
     });
 });

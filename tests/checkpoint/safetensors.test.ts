@@ -202,7 +202,9 @@ test("names that differ are all reported, with suggestions and shapes", () => {
     ["tensor-shape", "tensor `lm_head.weight`: expected shape [8, 4], found [4, 8]", undefined],
   ]);
   requireNames("ckpt", expected, expected);
-  expect(failure(() => requireNames("ckpt", expected, found)).message).toContain("ckpt: tensor `layers.0");
+  expect(failure(() => requireNames("ckpt", expected, found)).message).toContain(
+    "ckpt: tensor-missing: tensor `layers.0",
+  );
 });
 
 test("thousands of missing tensors are counted, not listed", () => {

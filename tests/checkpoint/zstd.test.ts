@@ -19,7 +19,7 @@ const frames = Object.entries(GOLDENS).map(([name, { frame, ...rest }]) => ({
 }));
 
 test.each(frames)("$name", ({ bytes, sha256, length }) => {
-  const data = decodeZstd(bytes, length, "x");
+  const data = decodeZstd(bytes, length, { file: "x" });
   expect(data.length).toBe(length);
   expect(createHash("sha256").update(data).digest("hex")).toBe(sha256);
 });
@@ -30,22 +30,25 @@ test("frames one after another, with one to skip between them, are one text", ()
     frames.find(({ name }) => name === "random, level 3")!,
   ];
   const skipped = Uint8Array.of(0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3);
-  const data = decodeZstd(Buffer.concat([a.bytes, skipped, b.bytes]), 1 << 20, "x");
-  const whole = Buffer.concat([decodeZstd(a.bytes, a.length, "x"), decodeZstd(b.bytes, b.length, "x")]);
+  const data = decodeZstd(Buffer.concat([a.bytes, skipped, b.bytes]), 1 << 20, { file: "x" });
+  const whole = Buffer.concat([
+    decodeZstd(a.bytes, a.length, { file: "x" }),
+    decodeZstd(b.bytes, b.length, { file: "x" }),
+  ]);
   expect(Buffer.compare(data, whole)).toBe(0);
 });
 
 test("more than the limit is refused, whether or not the header says it", () => {
   for (const { bytes, length } of frames.filter(({ length }) => length > 0)) {
-    expect(failure(() => decodeZstd(bytes, length - 1, "a file: a chunk"))).toMatchObject({
+    expect(failure(() => decodeZstd(bytes, length - 1, { file: "a file", part: "a chunk" }))).toMatchObject({
       code: "zstd-too-large",
-      message: expect.stringContaining("a file: a chunk"),
+      message: expect.stringMatching(/^a file: zstd-too-large: a chunk: /),
     });
   }
 });
 
 test("no input at all is no frame", () => {
-  expect(failure(() => decodeZstd(new Uint8Array(), 10, "x")).code).toBe("zstd-damaged");
+  expect(failure(() => decodeZstd(new Uint8Array(), 10, { file: "x" })).code).toBe("zstd-damaged");
 });
 
 test("damage gives one of our errors, or as many bytes as allowed, soon", () => {
@@ -62,7 +65,7 @@ test("damage gives one of our errors, or as many bytes as allowed, soon", () => 
       const damaged = bytes.slice(0, cut ? place : bytes.length);
       if (!cut) damaged[place] = value;
       try {
-        expect(decodeZstd(damaged, length, "a place").length).toBeLessThanOrEqual(length);
+        expect(decodeZstd(damaged, length, { file: "a place" }).length).toBeLessThanOrEqual(length);
       } catch (error) {
         if (!(error instanceof Q3Error)) throw error;
         expect(error.message).toContain("a place");

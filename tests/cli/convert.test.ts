@@ -128,11 +128,11 @@ test("what is no checkpoint is refused as such, not for want of a model", async 
     expect(code).toBeGreaterThan(0);
     return err;
   };
-  expect(await refused("nowhere")).toContain(`file-missing: ${at("nowhere")}`);
-  expect(await refused("empty")).toContain(`checkpoint-missing: ${at("empty")}`);
-  expect(await refused("tree")).toContain(`orbax-incomplete: ${at("tree/0/items")}: _METADATA`);
+  expect(await refused("nowhere")).toContain(`${at("nowhere")}: file-missing: `);
+  expect(await refused("empty")).toContain(`${at("empty")}: checkpoint-missing: `);
+  expect(await refused("tree")).toContain(`${at("tree/0/items")}: orbax-incomplete: _METADATA`);
   expect(await refused("weights.safetensors")).toContain(
-    `convert-model: ${at("weights.safetensors")}: nothing`,
+    `${at("weights.safetensors")}: convert-model: nothing`,
   );
 });
 

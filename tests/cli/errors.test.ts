@@ -1,6 +1,9 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { type Command, command } from "../../cli/command.ts";
 import { Q3Error } from "../../compiler/diag.ts";
+import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 
 const source = { file: "tiny.yml", text: "steps: five\nwidth: 3\n" };
@@ -129,6 +132,30 @@ test("with --json each diagnostic is a line of JSON with all that its text says"
       help: "did you mean `doctor`?",
       notes: [],
     },
+  });
+});
+
+test("with --json a file is a field of its own, and the message does not repeat it", async () => {
+  const folder = scratch();
+  const golden = join(folder, "g.jsonl");
+  writeFileSync(golden, '\n{"tokens": [1.5]}\n');
+  const model = join(folder, "model.safetensors");
+  writeFileSync(model, "short");
+  const error = async (...line: string[]) => JSON.parse((await q3c([...line, "--json"])).err).error;
+  expect(await error("inspect", model)).toEqual({
+    code: "safetensors-too-short",
+    message: "not a safetensors file: expected at least 8 bytes, found 5",
+    ...{ file: model, line: null, column: null },
+    help: null,
+    notes: [],
+  });
+  const check = ["check-logits", "base", "model_name=qwen3-next-tiny", `--golden_logits_path=${golden}`];
+  expect(await error(...check, "--atol=1")).toEqual({
+    code: "golden-record",
+    message: "a token id is a whole number from 0 up, found 1.5",
+    ...{ file: golden, line: 2, column: 13 },
+    help: null,
+    notes: [],
   });
 });
 

@@ -97,7 +97,7 @@ test("every damaged tensor is named, and the exit code is 1", async () => {
   const { code, err } = await q3c(["inspect", path, "--verify"]);
   expect(code).toBe(1);
   expect(err).toContain("tensor `params.decoder.layers.w`: chunk c/1/0 is missing");
-  expect(err).toContain(`${step}: tensor \`step\`: chunk c: its CRC-32C is`);
+  expect(err).toContain(`${step}: chunk-damaged: tensor \`step\`: chunk c: its CRC-32C is`);
 });
 
 test.each([

@@ -70,6 +70,6 @@ test("Parquet: all row groups, only the columns wanted, and broken files", async
   expect(rows).toHaveLength(28);
   expect(rows[0]).toEqual({ choices: ['the "first", of four', "a\nb", "3", "none of A, B, C"], answer: 3n });
   const broken = fileOf("PAR1 no, not really PAR1", "broken.parquet");
-  await expect(all(parquetRows(broken, () => true))).rejects.toThrow(/parquet-malformed: .*broken\.parquet/);
+  await expect(all(parquetRows(broken, () => true))).rejects.toThrow(/broken\.parquet: parquet-malformed: /);
   await expect(all(parquetRows("/nowhere.parquet", () => true))).rejects.toThrow(/file-missing/);
 });

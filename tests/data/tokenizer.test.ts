@@ -100,7 +100,9 @@ test("types we do not read say how to convert", () => {
 
 test("missing tokenizers say what was looked for", () => {
   expect(open("huggingface", "").message).toContain("needs tokenizer_path");
-  expect(open("huggingface", "./nowhere").message).toContain(`${join(here, "nowhere")}: no such tokenizer`);
+  expect(open("huggingface", "./nowhere").message).toContain(
+    `${join(here, "nowhere")}: tokenizer-missing: no such tokenizer`,
+  );
   const hub = open("huggingface", "Qwen/Qwen3-Next-80B-A3B-Instruct");
   expect(hub.code).toBe("tokenizer-missing");
   expect(hub.message).toContain("looks like a Hugging Face id, and nothing is downloaded");
@@ -126,7 +128,9 @@ test("malformed JSON is located", () => {
   expect(short.code).toBe("json-syntax");
   expect(short.message).toContain("tokenizer.json:2:13: json-syntax: malformed JSON: expected a key");
   const minified = broken({ "tokenizer.json": `{"a":[${"1,".repeat(200)}]}` });
-  expect(minified.message).toContain("tokenizer.json:1:407: malformed JSON: expected a value, found `]}`");
+  expect(minified.message).toContain(
+    "tokenizer.json:1:407: json-syntax: malformed JSON: expected a value, found `]}`",
+  );
 });
 
 test.each<[string, string, Readonly<Record<string, unknown>>]>([

@@ -169,7 +169,7 @@ test("a record's two tables are held against the model and against its head", as
 test("logits of a head that the model lacks are an error", async () => {
   const { message } = await problem({}, BOTH);
   expect(message.replace(/\S*g\.jsonl/, "g.jsonl")).toBe(
-    "golden-draft: g.jsonl:1: the record has `mtp_logits`, but the model has no head for multi-token prediction\nhelp: name a checkpoint that holds mtp.* tensors",
+    "g.jsonl:1: golden-draft: the record has `mtp_logits`, but the model has no head for multi-token prediction\nhelp: name a checkpoint that holds mtp.* tensors",
   );
 });
 
@@ -178,7 +178,7 @@ test("an output file that exists is refused before the model runs", async () => 
   const forward = () => Promise.reject(new Error("the model ran"));
   const { message } = await problem({ outputLogitsPath, forward });
   expect(message).toBe(
-    `file-exists: ${outputLogitsPath}: already exists and would be overwritten\nhelp: name another path, or remove the file first`,
+    `${outputLogitsPath}: file-exists: already exists and would be overwritten\nhelp: name another path, or remove the file first`,
   );
   expect(fs.readFileSync(outputLogitsPath, "utf8")).toBe("precious");
   const below = join(outputLogitsPath, "out.jsonl");
@@ -210,7 +210,7 @@ test("ids the model does not know are refused, before it runs if its vocabulary 
   const golden = goldenText({ ...GOLDEN[1], tokens: [12] });
   const message = (error: Q3Error) => error.message.replace(/\S*g\.jsonl/, "g.jsonl");
   const expected =
-    "golden-token: g.jsonl:1: token 0 is 12, but the model knows ids below 12\nhelp: is this golden file of another model?";
+    "g.jsonl:1: golden-token: token 0 is 12, but the model knows ids below 12\nhelp: is this golden file of another model?";
   expect(message(await problem({}, golden))).toBe(expected);
   const forward = () => Promise.reject(new Error("the model ran"));
   expect(message(await problem({ forward, modelVocab: 12 }, golden))).toBe(expected);
@@ -219,13 +219,13 @@ test("ids the model does not know are refused, before it runs if its vocabulary 
 test("a record of one token leaves nothing when the first is skipped", async () => {
   const { message } = await problem({ skipFirstToken: true });
   expect(message.replace(/\S*g\.jsonl/, "g.jsonl")).toBe(
-    "check-logits-nothing: g.jsonl:2: no position is left to compare: the first is skipped, and it is the only one\nhelp: leave out --skip_first_token, or remove the record",
+    "g.jsonl:2: check-logits-nothing: no position is left to compare: the first is skipped, and it is the only one\nhelp: leave out --skip_first_token, or remove the record",
   );
 });
 
 test("a damaged later record is an error, after the earlier ones were printed", async () => {
   const { message } = await problem({}, goldenText(GOLDEN[0], { tokens: [1] }));
   expect(message.replace(/\S*g\.jsonl/, "g.jsonl")).toBe(
-    "golden-record: g.jsonl:2: the record has no `logits`",
+    "g.jsonl:2: golden-record: the record has no `logits`",
   );
 });

@@ -37,7 +37,7 @@ test("reads records in order, whatever the order of their keys", () => {
       attentionMask: [1, 1, 1],
       logits: Float32Array.from(FIRST.logits.flat()),
       vocab: 4,
-      place: "g.jsonl:1",
+      place: { file: "g.jsonl", line: 1 },
     },
     {
       kind: "logits",
@@ -46,7 +46,7 @@ test("reads records in order, whatever the order of their keys", () => {
       tokens: [1],
       logits: Float32Array.from(SECOND.logits[0]!),
       vocab: 3,
-      place: "g.jsonl:2",
+      place: { file: "g.jsonl", line: 2 },
     },
   ]);
 });
@@ -56,9 +56,15 @@ test("a record may hold the logits of multi-token prediction, beside the model's
   const mtp_logits = logits.slice(1);
   const [model, head, alone] = outcome(goldenText({ mtp_logits, ...FIRST }, { ...rest, mtp_logits }));
   expect([model, head, alone]).toMatchObject([
-    { kind: "logits", index: 0, vocab: 4, place: "g.jsonl:1" },
-    { kind: "mtp_logits", index: 0, vocab: 4, place: "g.jsonl:1" },
-    { kind: "mtp_logits", index: 1, tokens: FIRST.tokens, attentionMask: [1, 1, 1], place: "g.jsonl:2" },
+    { kind: "logits", index: 0, vocab: 4, place: { file: "g.jsonl", line: 1 } },
+    { kind: "mtp_logits", index: 0, vocab: 4, place: { file: "g.jsonl", line: 1 } },
+    {
+      kind: "mtp_logits",
+      index: 1,
+      tokens: FIRST.tokens,
+      attentionMask: [1, 1, 1],
+      place: { file: "g.jsonl", line: 2 },
+    },
   ]);
   expect(alone).toMatchObject({ logits: Float32Array.from(mtp_logits.flat()) });
 });
@@ -66,7 +72,10 @@ test("a record may hold the logits of multi-token prediction, beside the model's
 test("blank lines, carriage returns and a missing last line end are no fault", () => {
   const [first, second] = TEXT.split("\n");
   const found = outcome(`\r\n  \n${first}\r\n\n${second}`);
-  expect(found).toMatchObject([{ place: "g.jsonl:3" }, { place: "g.jsonl:5" }]);
+  expect(found).toMatchObject([
+    { place: { file: "g.jsonl", line: 3 } },
+    { place: { file: "g.jsonl", line: 5 } },
+  ]);
 });
 
 test("reads a file larger than a portion, and closes it when the reader turns away", () => {
@@ -77,7 +86,10 @@ test("reads a file larger than a portion, and closes it when the reader turns aw
   const path = fileOf(goldenText(record, record), "g.jsonl");
   expect(fs.statSync(path).size).toBeGreaterThan(2 << 20);
   const records = [...readGolden(path)];
-  expect(records.map(({ place }) => place)).toEqual([`${path}:1`, `${path}:2`]);
+  expect(records.map(({ place }) => place)).toEqual([
+    { file: path, line: 1 },
+    { file: path, line: 2 },
+  ]);
   expect(records[1]!.logits).toEqual(Float32Array.from(logits.flat()));
   for (const { vocab } of readGolden(path)) {
     expect(vocab).toBe(3000);
@@ -111,7 +123,7 @@ test("agrees with JSON.parse on any record, however its bytes are cut", () => {
           tokens,
           logits: Float32Array.from(logits.flat()),
           vocab: logits[0]!.length,
-          place: `g.jsonl:${i + 1}`,
+          place: { file: "g.jsonl", line: i + 1 },
         })),
       );
     }),
@@ -144,7 +156,7 @@ test("a damaged file gives records or one clear error, the same however it is cu
         else text = Buffer.concat([before, Uint8Array.of(byte), kind === "set" ? after.subarray(1) : after]);
       }
       const whole = outcome(text);
-      if (typeof whole === "string") expect(whole).toMatch(/^golden-[a-z]+: g\.jsonl:/);
+      if (typeof whole === "string") expect(whole).toMatch(/^g\.jsonl:[\d:]* golden-[a-z]+: /);
       expect(outcome(text, cut)).toEqual(whole);
     }),
     { numRuns: 300 },
@@ -154,87 +166,87 @@ test("a damaged file gives records or one clear error, the same however it is cu
 const GOOD = '{"prompt": "x", "tokens": [1, 2], "logits": [[1, 2], [3, 4]]}';
 
 const REFUSED: readonly (readonly [text: string, message: string])[] = [
-  ["", "golden-empty: g.jsonl: the file has no records"],
-  ["\n  \n", "golden-empty: g.jsonl: the file has no records"],
-  ["hello", "golden-syntax: g.jsonl:1:1: expected a record, `{`, found `hello`"],
-  ["[]", "golden-syntax: g.jsonl:1:1: expected a record, `{`, found `[]`"],
-  [`${GOOD}\n{`, "golden-syntax: g.jsonl:2:2: expected a key in double quotes, found the end of the file"],
-  ['{"tokens" [1]}', "golden-syntax: g.jsonl:1:11: expected a colon, found `[1]}`"],
-  ['{"tokens": [1 2]}', "golden-syntax: g.jsonl:1:15: expected a comma or `]`, found `2]}`"],
-  ['{"tokens": [1,]}', "golden-syntax: g.jsonl:1:15: expected a token id, found `]}`"],
-  ['{"tokens": [01]}', "golden-syntax: g.jsonl:1:13: expected a token id, found `01]}`"],
-  ['{"tokens": [[1]]}', "golden-syntax: g.jsonl:1:13: expected a token id, found `[1]]}`"],
-  ['{"tokens": [NaN]}', "golden-syntax: g.jsonl:1:13: expected a token id, found `NaN]}`"],
-  ['{"tokens": [null]}', "golden-syntax: g.jsonl:1:13: expected a token id, found `null]}`"],
-  ['{"tokens": 5}', "golden-syntax: g.jsonl:1:12: expected `tokens` to be an array, found `5}`"],
-  ['{"tokens": [-1]}', "golden-record: g.jsonl:1:13: a token id is a whole number from 0 up, found -1"],
-  ['{"tokens": [1.5]}', "golden-record: g.jsonl:1:13: a token id is a whole number from 0 up, found 1.5"],
+  ["", "g.jsonl: golden-empty: the file has no records"],
+  ["\n  \n", "g.jsonl: golden-empty: the file has no records"],
+  ["hello", "g.jsonl:1:1: golden-syntax: expected a record, `{`, found `hello`"],
+  ["[]", "g.jsonl:1:1: golden-syntax: expected a record, `{`, found `[]`"],
+  [`${GOOD}\n{`, "g.jsonl:2:2: golden-syntax: expected a key in double quotes, found the end of the file"],
+  ['{"tokens" [1]}', "g.jsonl:1:11: golden-syntax: expected a colon, found `[1]}`"],
+  ['{"tokens": [1 2]}', "g.jsonl:1:15: golden-syntax: expected a comma or `]`, found `2]}`"],
+  ['{"tokens": [1,]}', "g.jsonl:1:15: golden-syntax: expected a token id, found `]}`"],
+  ['{"tokens": [01]}', "g.jsonl:1:13: golden-syntax: expected a token id, found `01]}`"],
+  ['{"tokens": [[1]]}', "g.jsonl:1:13: golden-syntax: expected a token id, found `[1]]}`"],
+  ['{"tokens": [NaN]}', "g.jsonl:1:13: golden-syntax: expected a token id, found `NaN]}`"],
+  ['{"tokens": [null]}', "g.jsonl:1:13: golden-syntax: expected a token id, found `null]}`"],
+  ['{"tokens": 5}', "g.jsonl:1:12: golden-syntax: expected `tokens` to be an array, found `5}`"],
+  ['{"tokens": [-1]}', "g.jsonl:1:13: golden-record: a token id is a whole number from 0 up, found -1"],
+  ['{"tokens": [1.5]}', "g.jsonl:1:13: golden-record: a token id is a whole number from 0 up, found 1.5"],
   [
     '{"tokens": [1e999]}',
-    "golden-record: g.jsonl:1:13: a token id is a whole number from 0 up, found Infinity",
+    "g.jsonl:1:13: golden-record: a token id is a whole number from 0 up, found Infinity",
   ],
-  ['{"logits": 5}', "golden-syntax: g.jsonl:1:12: expected `logits` to be an array of rows, found `5}`"],
-  ['{"logits": [5]}', "golden-syntax: g.jsonl:1:13: expected a row of logits, found `5]}`"],
-  ['{"logits": [["1"]]}', 'golden-syntax: g.jsonl:1:14: expected a finite number, found `"1"]]}`'],
-  ['{"logits": [[1, NaN]]}', "golden-syntax: g.jsonl:1:17: expected a finite number, found `NaN]]}`"],
+  ['{"logits": 5}', "g.jsonl:1:12: golden-syntax: expected `logits` to be an array of rows, found `5}`"],
+  ['{"logits": [5]}', "g.jsonl:1:13: golden-syntax: expected a row of logits, found `5]}`"],
+  ['{"logits": [["1"]]}', 'g.jsonl:1:14: golden-syntax: expected a finite number, found `"1"]]}`'],
+  ['{"logits": [[1, NaN]]}', "g.jsonl:1:17: golden-syntax: expected a finite number, found `NaN]]}`"],
   [
     '{"logits": [[-Infinity]]}',
-    "golden-syntax: g.jsonl:1:14: expected a finite number, found `-Infinity]]}`",
+    "g.jsonl:1:14: golden-syntax: expected a finite number, found `-Infinity]]}`",
   ],
-  ['{"logits": [[1e39]]}', "golden-record: g.jsonl:1:14: the logit 1e+39 is too large for float32"],
-  ['{"logits": [[]]}', "golden-record: g.jsonl:1:15: row 0 of `logits` has no numbers"],
+  ['{"logits": [[1e39]]}', "g.jsonl:1:14: golden-record: the logit 1e+39 is too large for float32"],
+  ['{"logits": [[]]}', "g.jsonl:1:15: golden-record: row 0 of `logits` has no numbers"],
   [
     '{"logits": [[1, 2], [3]]}',
-    "golden-record: g.jsonl:1:24: row 1 of `logits` has 1 numbers, but row 0 has 2",
+    "g.jsonl:1:24: golden-record: row 1 of `logits` has 1 numbers, but row 0 has 2",
   ],
   [
     '{"logits": [[1, 2], [3, 4, 5]]}',
-    "golden-record: g.jsonl:1:27: row 1 of `logits` has 3 or more numbers, but row 0 has 2",
+    "g.jsonl:1:27: golden-record: row 1 of `logits` has 3 or more numbers, but row 0 has 2",
   ],
-  ['{"prompt": 5}', "golden-syntax: g.jsonl:1:12: expected `prompt` to be a string, found `5}`"],
-  ['{"prompt": "\\x"}', "golden-syntax: g.jsonl:1:12: this string has an escape that JSON does not know"],
+  ['{"prompt": 5}', "g.jsonl:1:12: golden-syntax: expected `prompt` to be a string, found `5}`"],
+  ['{"prompt": "\\x"}', "g.jsonl:1:12: golden-syntax: this string has an escape that JSON does not know"],
   [
     '{"prompt": "a',
-    "golden-syntax: g.jsonl:1:14: expected a closing double quote, found the end of the file",
+    "g.jsonl:1:14: golden-syntax: expected a closing double quote, found the end of the file",
   ],
   [
     '{"prompt": "a\nb"}',
-    "golden-syntax: g.jsonl:1:14: expected a closing double quote, found the end of the line",
+    "g.jsonl:1:14: golden-syntax: expected a closing double quote, found the end of the line",
   ],
-  ['{"a": 1, "a": 2}', "golden-record: g.jsonl:1:10: `a` is there twice"],
-  ['{"a": nil}', "golden-syntax: g.jsonl:1:7: expected a value, found `nil}`"],
-  [`{"a": ${"9".repeat(1500)}}`, "golden-syntax: g.jsonl:1:7: expected a value, found `999999999999`"],
+  ['{"a": 1, "a": 2}', "g.jsonl:1:10: golden-record: `a` is there twice"],
+  ['{"a": nil}', "g.jsonl:1:7: golden-syntax: expected a value, found `nil}`"],
+  [`{"a": ${"9".repeat(1500)}}`, "g.jsonl:1:7: golden-syntax: expected a value, found `999999999999`"],
   [
     `{"a": ${"[".repeat(600)}`,
-    "golden-syntax: g.jsonl:1:507: expected at most 500 nested brackets, found `[[[[[[[[[[[[`",
+    "g.jsonl:1:507: golden-syntax: expected at most 500 nested brackets, found `[[[[[[[[[[[[`",
   ],
-  [`${GOOD} ${GOOD}`, 'golden-syntax: g.jsonl:1:63: expected the end of the line, found `{"prompt": "`'],
-  ["{}", "golden-record: g.jsonl:1: the record has no `tokens`"],
-  ['{"tokens": [1]}', "golden-record: g.jsonl:1: the record has no `logits`"],
-  ['{"logits": [[1]]}', "golden-record: g.jsonl:1: the record has no `tokens`"],
+  [`${GOOD} ${GOOD}`, 'g.jsonl:1:63: golden-syntax: expected the end of the line, found `{"prompt": "`'],
+  ["{}", "g.jsonl:1: golden-record: the record has no `tokens`"],
+  ['{"tokens": [1]}', "g.jsonl:1: golden-record: the record has no `logits`"],
+  ['{"logits": [[1]]}', "g.jsonl:1: golden-record: the record has no `tokens`"],
   [
     '{"tokens": [], "logits": []}',
-    "golden-record: g.jsonl:1: `logits` is empty; expected a row for each token",
+    "g.jsonl:1: golden-record: `logits` is empty; expected a row for each token",
   ],
   [
     '{"tokens": [1], "logits": [[1], [2]]}',
-    "golden-record: g.jsonl:1: `logits` has 2 rows for 1 tokens; expected a row for each token",
+    "g.jsonl:1: golden-record: `logits` has 2 rows for 1 tokens; expected a row for each token",
   ],
   [
     '{"tokens": [1, 2], "mtp_logits": [[1], [2]]}',
-    "golden-record: g.jsonl:1: `mtp_logits` has 2 rows for 2 tokens; expected a row for each token but the last",
+    "g.jsonl:1: golden-record: `mtp_logits` has 2 rows for 2 tokens; expected a row for each token but the last",
   ],
   [
     '{"tokens": [1], "logits": [[1]], "mtp_logits": []}',
-    "golden-record: g.jsonl:1: `mtp_logits` is empty; expected a row for each token but the last",
+    "g.jsonl:1: golden-record: `mtp_logits` is empty; expected a row for each token but the last",
   ],
   [
     '{"mtp_logits": [[1, 2], [3]]}',
-    "golden-record: g.jsonl:1:28: row 1 of `mtp_logits` has 1 numbers, but row 0 has 2",
+    "g.jsonl:1:28: golden-record: row 1 of `mtp_logits` has 1 numbers, but row 0 has 2",
   ],
   [
     '{"tokens": [1], "logits": [[1]], "attention_mask": []}',
-    "golden-record: g.jsonl:1: `attention_mask` has 0 entries for 1 tokens",
+    "g.jsonl:1: golden-record: `attention_mask` has 0 entries for 1 tokens",
   ],
 ];
 
@@ -245,19 +257,19 @@ test.each(REFUSED.map(([text, message]) => [message, text] as const))("%s", (mes
 
 test("bytes that are not UTF-8 are refused within a string", () => {
   const text = Buffer.concat([Buffer.from('{"prompt": "'), Uint8Array.of(0xff), Buffer.from('"}')]);
-  expect(outcome(text)).toBe("golden-syntax: g.jsonl:1:12: this string is not UTF-8");
+  expect(outcome(text)).toBe("g.jsonl:1:12: golden-syntax: this string is not UTF-8");
 });
 
 test("a file that is missing, a directory and other formats are refused", () => {
   const read = (path: string) => failure(() => [...readGolden(path)]);
   const missing = join(scratch(), "none.jsonl");
-  expect(read(missing).message).toBe(`file-missing: ${missing}: no such file or directory`);
+  expect(read(missing).message).toBe(`${missing}: file-missing: no such file or directory`);
   const directory = join(scratch(), "d.jsonl");
   fs.mkdirSync(directory);
   expect(read(directory).code).toBe("file-unreadable");
   const other = join(directory, "g.json");
   fs.writeFileSync(other, "");
   expect(read(other).message).toBe(
-    `golden-format: ${other}: golden logits are in a file that ends with .jsonl, .pickle, .pkl\nhelp: write one record per line of JSON, each with \`prompt\`, \`tokens\` and \`logits\``,
+    `${other}: golden-format: golden logits are in a file that ends with .jsonl, .pickle, .pkl\nhelp: write one record per line of JSON, each with \`prompt\`, \`tokens\` and \`logits\``,
   );
 });

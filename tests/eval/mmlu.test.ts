@@ -90,17 +90,21 @@ describe("files", () => {
   });
 
   test.each([
-    ["a_test.csv", "q,1,2,3,4,A\nq,1,2\n", /a_test\.csv:2:1: expected 6 fields, found 3/],
-    ["a_test.csv", "q,1,2,3,4,E\n", /a_test\.csv:1:1: expected the answer .* of 4 choices, found "E"/],
+    ["a_test.csv", "q,1,2,3,4,A\nq,1,2\n", /a_test\.csv:2:1: mmlu-question: expected 6 fields, found 3/],
+    [
+      "a_test.csv",
+      "q,1,2,3,4,E\n",
+      /a_test\.csv:1:1: mmlu-question: expected the answer .* of 4 choices, found "E"/,
+    ],
     [
       "test.jsonl",
       '\n{"question":"q","choices":["a"],"answer":0}',
-      /test\.jsonl:2:1: expected 2 to 26 choices, found 1/,
+      /test\.jsonl:2:1: mmlu-question: expected 2 to 26 choices, found 1/,
     ],
     ["test.jsonl", '{"choices":["a","b"],"answer":0}', /expected the question to be text, found none/],
     ["test.jsonl", '{"question":"q","choices":["a",3],"answer":0}', /expected choice B to be text, found 3/],
     ["test.jsonl", '{"question":"q","choices":["a","b"],"answer":-1}', /found -1/],
-    ["test.jsonl", "[1]", /test\.jsonl:1:1: expected a JSON object/],
+    ["test.jsonl", "[1]", /test\.jsonl:1:1: mmlu-question: expected a JSON object/],
     ["dev.jsonl", '{"question":"q","choices":["a","b"],"answer":0}', /there are no test questions here/],
     ["notes.txt", "", /expected files in \.parquet, \.csv, \.jsonl, found none/],
   ])("what is wrong in %s is said: %#", async (name, text, says) => {
@@ -120,7 +124,10 @@ test.each([0, 2])("prompts with %d examples are lm-evaluation-harness's", (shots
 
 test("a template of one's own, and one without a question", () => {
   const [question, example] = [0, 1].map((answer) =>
-    questionOf({ values: { question: "{choices}", choices: ["x", "y"], answer }, place: () => "" }, "a_b"),
+    questionOf(
+      { values: { question: "{choices}", choices: ["x", "y"], answer }, place: () => ({ file: "" }) },
+      "a_b",
+    ),
   );
   const wording = wordingOf("On {subject}: {question}\n{choices}\nSo:");
   const { start, end } = wording(question!, [example!]);
@@ -458,7 +465,9 @@ describe("results", () => {
       /another run: num_fewshot was 0, and is 5/,
     );
     fs.appendFileSync(path, '{"subject":"a"}\n');
-    expect(failure(() => fileResults(path, facts)).message).toMatch(/r\.jsonl:2:1: expected an answer/);
+    expect(failure(() => fileResults(path, facts)).message).toMatch(
+      /r\.jsonl:2:1: mmlu-results: expected an answer/,
+    );
     fs.writeFileSync(path, "nonsense\n");
     expect(failure(() => fileResults(path, facts)).message).toMatch(/^\S*r\.jsonl:1:1: json-syntax: /);
   });

@@ -17,7 +17,10 @@ function outcome(bytes: Uint8Array, name = "g.pkl") {
   const path = join(directory, name);
   fs.writeFileSync(path, bytes);
   try {
-    return [...readGolden(path)].map((record) => ({ ...record, place: record.place.replace(path, name) }));
+    return [...readGolden(path)].map((record) => ({
+      ...record,
+      place: { ...record.place, file: record.place.file.replace(path, name) },
+    }));
   } catch (error) {
     if (!(error instanceof Q3Error)) throw error;
     return error.message.replaceAll(path, name);
@@ -39,7 +42,7 @@ test.each(pickles)("%s", (name) => {
       attentionMask: [1, 1, 1],
       logits: Float32Array.of(0.5, -1.25, 3e-5, 2, -0.1, 100, -0, 12345678, 1, 2, 3, 4),
       vocab: 4,
-      place: "g.pkl[0]",
+      place: { file: "g.pkl", part: "record 0" },
     },
     {
       kind: "logits",
@@ -49,7 +52,7 @@ test.each(pickles)("%s", (name) => {
       attentionMask: [1, 1],
       logits: Float32Array.of(1, 2, 3, 4, 5, 6),
       vocab: 3,
-      place: "g.pkl[1]",
+      place: { file: "g.pkl", part: "record 1" },
     },
     {
       kind: "logits",
@@ -58,7 +61,7 @@ test.each(pickles)("%s", (name) => {
       tokens: [9],
       logits: Float32Array.of(1.5, -2.25, 2 ** -24),
       vocab: 3,
-      place: "g.pkl[2]",
+      place: { file: "g.pkl", part: "record 2" },
     },
   ]);
 });
@@ -68,7 +71,7 @@ const sample = fs.readFileSync(new URL("numpy2-p4.pkl", folder));
 test("a pickle cut anywhere is an error that says where", () => {
   fc.assert(
     fc.property(fc.nat({ max: sample.length - 1 }), (length) => {
-      expect(outcome(sample.subarray(0, length))).toMatch(/^pickle: g\.pkl: at byte \d+: /);
+      expect(outcome(sample.subarray(0, length))).toMatch(/^g\.pkl: pickle: byte \d+: /);
     }),
     { numRuns: 100 },
   );
@@ -81,7 +84,7 @@ test("a damaged pickle gives records or one clear error", () => {
       const damaged = Uint8Array.from(sample);
       damaged[at] = byte;
       const found = outcome(damaged);
-      if (typeof found === "string") expect(found).toMatch(/^(pickle|golden-record|golden-empty): g\.pkl/);
+      if (typeof found === "string") expect(found).toMatch(/^g\.pkl: (pickle|golden-record|golden-empty): /);
     }),
     { numRuns: 200 },
   );
@@ -98,45 +101,47 @@ test.each<[claim: string, bytes: Uint8Array, message: string]>([
   [
     "a call of the shell",
     python(...START, "cos\nsystem\n(X", "\x04\0\0\0", "true", "tR."),
-    "pickle: g.pkl: at byte 2: the pickle names `os.system`, which q3c neither knows nor calls; golden logits are lists, dicts, texts, numbers and NumPy arrays",
+    "g.pkl: pickle: byte 2: the pickle names `os.system`, which q3c neither knows nor calls; golden logits are lists, dicts, texts, numbers and NumPy arrays",
   ],
   [
     "an object of a class",
     python(...START, ")", 0x81, "."),
-    "pickle: g.pkl: at byte 3: an instruction 0x81, which plain data and arrays have no use for",
+    "g.pkl: pickle: byte 3: an instruction 0x81, which plain data and arrays have no use for",
   ],
   [
     "another protocol",
     python(0x80, 2, "]."),
-    "pickle: g.pkl: at byte 0: this is a pickle of protocol 2, expected 3 to 5\nhelp: write it with pickle.dump(records, file), whose own protocol is 4 or 5",
+    "g.pkl: pickle: byte 0: this is a pickle of protocol 2, expected 3 to 5\nhelp: write it with pickle.dump(records, file), whose own protocol is 4 or 5",
   ],
   [
     "a text file",
     python("(lp0\n."),
-    "pickle: g.pkl: at byte 0: this does not begin as a pickle of protocol 3 to 5 does\nhelp: write it with pickle.dump(records, file), whose own protocol is 4 or 5",
+    "g.pkl: pickle: byte 0: this does not begin as a pickle of protocol 3 to 5 does\nhelp: write it with pickle.dump(records, file), whose own protocol is 4 or 5",
   ],
   [
     "more bytes than there are",
     python(...START, 0x8e, u64(1n << 62n), "."),
-    "pickle: g.pkl: at byte 2: 9007199254740991 bytes are announced, the file has 1 more",
+    "g.pkl: pickle: byte 2: 9007199254740991 bytes are announced, the file has 1 more",
   ],
-  ["nothing on the stack", python(...START, "a."), "pickle: g.pkl: at byte 2: there is nothing to take"],
-  ["no mark", python(...START, "]e."), "pickle: g.pkl: at byte 3: there is no mark to go back to"],
-  ["nothing remembered", python(...START, "h\x07."), "pickle: g.pkl: at byte 2: nothing was remembered as 7"],
-  ["a lone value", python(...START, "N."), "golden-record: g.pkl: the pickle is no list of records"],
-  ["no records", python(...START, "]."), "golden-empty: g.pkl: the file has no records"],
-  ["a record of nothing", python(...START, "]Na."), "golden-record: g.pkl[0]: a record is a dict"],
+  ["nothing on the stack", python(...START, "a."), "g.pkl: pickle: byte 2: there is nothing to take"],
+  ["no mark", python(...START, "]e."), "g.pkl: pickle: byte 3: there is no mark to go back to"],
+  ["nothing remembered", python(...START, "h\x07."), "g.pkl: pickle: byte 2: nothing was remembered as 7"],
+  ["a lone value", python(...START, "N."), "g.pkl: golden-record: the pickle is no list of records"],
+  ["no records", python(...START, "]."), "g.pkl: golden-empty: the file has no records"],
+  ["a record of nothing", python(...START, "]Na."), "g.pkl: golden-record: record 0: a record is a dict"],
   [
     "a record without tokens",
     python(...START, "]}a."),
-    "golden-record: g.pkl[0]: the record has no `tokens`",
+    "g.pkl: golden-record: record 0: the record has no `tokens`",
   ],
 ])("%s is refused", (_claim, bytes, message) => {
   expect(outcome(bytes)).toBe(message);
 });
 
 test("a list within itself ends", () => {
-  expect(outcome(python(...START, "]", 0x94, "h\0a."))).toBe("golden-record: g.pkl[0]: a record is a dict");
+  expect(outcome(python(...START, "]", 0x94, "h\0a."))).toBe(
+    "g.pkl: golden-record: record 0: a record is a dict",
+  );
 });
 
 test("a directory and a missing file are errors of the file", () => {
@@ -194,7 +199,7 @@ test.each(formats)("a %s file that is abandoned, or has no record, leaves nothin
   abandoned.write({ prompt: "a", tokens: [1] });
   abandoned.abandon();
   const empty = openGoldenWriter(path, format);
-  expect(() => empty.finish()).toThrow(/^golden-empty: /);
+  expect(() => empty.finish()).toThrow(/w\.\w+: golden-empty: /);
   empty.abandon();
   expect(fs.readdirSync(join(path, ".."))).toEqual([]);
 });

@@ -73,8 +73,8 @@ test("golden records of it are counted and placed", async () => {
   for await (const { kind, index, place } of goldenFromTransformers(request, stand))
     places.push([kind, index, place]);
   expect(places).toEqual([
-    ["logits", 0, "m[0]"],
-    ["logits", 1, "m[1]"],
+    ["logits", 0, { file: "m", part: "record 0" }],
+    ["logits", 1, { file: "m", part: "record 1" }],
   ]);
 });
 

@@ -93,7 +93,8 @@ function requireApart({ source, output }: Conversion, opened: string): void {
   if (place === realPath(source) || `${place}${sep}`.startsWith(`${realPath(opened)}${sep}`))
     fail({
       code: "output-in-source",
-      message: `${output}: lies in ${source}, which is to be converted`,
+      message: `lies in ${source}, which is to be converted`,
+      at: { file: output },
       help: "name a directory beside it",
     });
 }
@@ -230,7 +231,8 @@ function requireRoom({ aside }: Output, bytes: number): void {
   if (free < bytes)
     fail({
       code: "disk-full",
-      message: `${disk}: the conversion writes ${formatBytes(bytes)}, but only ${formatBytes(free)} are free`,
+      message: `the conversion writes ${formatBytes(bytes)}, but only ${formatBytes(free)} are free`,
+      at: { file: disk },
       help: "make room, or choose another base_output_directory",
     });
 }

@@ -29,7 +29,8 @@ export function readJournal(directory: string, work: string): readonly DonePart[
   if (!fs.existsSync(path))
     fail({
       code: "checkpoint-unfinished",
-      message: `${directory} is in the way: another save is writing there, or was cut off`,
+      message: "in the way: another save is writing there, or was cut off",
+      at: { file: directory },
       help: "remove it if nothing is saving there",
     });
   const [head, ...rest] = readText(path).split("\n").map(parseLine);
@@ -37,7 +38,8 @@ export function readJournal(directory: string, work: string): readonly DonePart[
   if (typeof pid === "number" && (pid === process.pid ? isTaken(directory) : isRunning(pid)))
     fail({
       code: "checkpoint-unfinished",
-      message: `${directory}: process ${pid} is writing there`,
+      message: `process ${pid} is writing there`,
+      at: { file: directory },
       help: "wait for it, or end it first",
     });
   if (head?.["work"] !== work) return undefined;

@@ -41,7 +41,8 @@ function commonDType({ tensors, path }: TensorReader, { name, moves }: TensorPla
   if ([...dtypes].every(isFloatDType)) return dtypes.has("F64") ? "F64" : "F32";
   return fail({
     code: "tensor-dtype",
-    message: `${path}: \`${name}\` would be made of tensors of ${[...dtypes].join(", ")}, which have no dtype in common`,
+    message: `\`${name}\` would be made of tensors of ${[...dtypes].join(", ")}, which have no dtype in common`,
+    at: { file: path },
   });
 }
 

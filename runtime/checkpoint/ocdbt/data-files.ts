@@ -1,5 +1,6 @@
 // The table of data files that begins the body of manifests and nodes: paths, sorted, each with what it shares with
 // the one before left out. A path has a base, which the tables of nodes in that file are relative to.
+import type { Place } from "../../../compiler/diag.ts";
 import { decodeUtf8 } from "../../files.ts";
 import { type FieldReader, type FieldWriter, failDamaged } from "./fields.ts";
 
@@ -53,7 +54,7 @@ export function readDataFiles(fields: FieldReader, base: string): readonly DataF
 }
 
 // A database's files lie in its directory, whoever wrote it.
-function checkPath(path: string, where: string): void {
+function checkPath(path: string, where: Place): void {
   const isPlain = path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
   if (!isPlain || path.includes("\0")) {
     failDamaged(where, `the data file ${JSON.stringify(path)} is not inside the database's directory`);
@@ -61,7 +62,7 @@ function checkPath(path: string, where: string): void {
 }
 
 /** The entry that a file id of a structure refers to. */
-export function dataFileAt(files: readonly DataFile[], id: number, where: string): DataFile {
+export function dataFileAt(files: readonly DataFile[], id: number, where: Place): DataFile {
   return files[id] ?? failDamaged(where, `data file ${id} is referred to, but the table has ${files.length}`);
 }
 

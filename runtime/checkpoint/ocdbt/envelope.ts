@@ -1,5 +1,6 @@
 // What every structure of an OCDBT database comes in: a magic number, its length, a version, how the body is
 // compressed, the body, and a checksum over all of it.
+import type { Place } from "../../../compiler/diag.ts";
 import { crc32c } from "../crc32c.ts";
 import { decodeZstd } from "../zstd.ts";
 import { type FieldReader, failDamaged, readFields, writeFields } from "./fields.ts";
@@ -21,7 +22,7 @@ export function openEnvelope(
   { magic, called }: Kind,
   bytes: Uint8Array,
   limit: number,
-  where: string,
+  where: Place,
 ): FieldReader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length < HEADER + CHECKSUM) {
@@ -47,7 +48,7 @@ export function openEnvelope(
     failDamaged(where, `compression ${compression} is not known; expected 0 (none) or 1 (zstd)`);
   }
   const body = header.rest();
-  return readFields(compression === ZSTD ? decodeZstd(body, limit, `${where}: ${called}`) : body, where);
+  return readFields(compression === ZSTD ? decodeZstd(body, limit, where) : body, where);
 }
 
 /** Puts a body into an envelope, uncompressed. */

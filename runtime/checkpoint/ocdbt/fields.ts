@@ -1,9 +1,9 @@
 // The fields that OCDBT's structures are made of, read within bounds and written: little-endian numbers, varints, bytes.
-import { fail } from "../../../compiler/diag.ts";
+import { fail, type Place } from "../../../compiler/diag.ts";
 
-/** Reads fields one after another; what does not fit is one error that begins with `where`. */
+/** Reads fields one after another; what does not fit is one error at `where`. */
 export type FieldReader = {
-  readonly where: string;
+  readonly where: Place;
   byte(what: string): number;
   uint32(what: string): number;
   uint64(what: string): bigint;
@@ -24,10 +24,11 @@ export type FieldReader = {
 };
 
 /** One error for whatever is wrong with the database's structures. */
-export function failDamaged(where: string, problem: string): never {
+export function failDamaged(where: Place, problem: string): never {
   fail({
     code: "ocdbt-damaged",
-    message: `${where}: ${problem}`,
+    message: problem,
+    at: where,
     help: "the file is damaged, or is no OCDBT database: copy it again from where it was written",
   });
 }
@@ -35,7 +36,7 @@ export function failDamaged(where: string, problem: string): never {
 /** 2^64 − 1 as a varint. */
 export const NONE: readonly number[] = [...new Array<number>(9).fill(0xff), 0x01];
 
-export function readFields(bytes: Uint8Array, where: string): FieldReader {
+export function readFields(bytes: Uint8Array, where: Place): FieldReader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = 0;
   const skip = (length: number, what: string): number => {

@@ -1,5 +1,6 @@
 // The manifest: the database's settings and where the root of its newest version lies.
 
+import type { Place } from "../../../compiler/diag.ts";
 import { dataFileAt, readDataFiles, tableOf, writeDataFiles } from "./data-files.ts";
 import { KINDS, openEnvelope, seal } from "./envelope.ts";
 import { type FieldReader, failDamaged, NONE, writeFields } from "./fields.ts";
@@ -34,7 +35,7 @@ const ARITY_LOG2 = 4;
 /** Manifests hold some dozens of versions; their decoded size is bounded so that a damaged one cannot ask for more. */
 const MAX_MANIFEST = 1 << 26;
 
-export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
+export function decodeManifest(bytes: Uint8Array, where: Place): Manifest {
   const fields = openEnvelope(KINDS.manifest, bytes, MAX_MANIFEST, where);
   const uuid = fields.bytes(16, "uuid").slice();
   const kind = (["single", "numbered"] as const)[fields.byte("manifest kind")];

@@ -1,6 +1,7 @@
 // Nodes of the B+tree that maps keys to values, as columns: leaves hold values or where they lie, interior nodes where
 // their children lie. Keys in a node are relative to a prefix that all keys below its entry in the parent share.
 
+import type { Place } from "../../../compiler/diag.ts";
 import {
   dataFileAt,
   type Location,
@@ -56,7 +57,7 @@ const OUT_OF_LINE = 1;
 export function decodeNode(
   bytes: Uint8Array,
   expected: { readonly height: number; readonly base: string; readonly limit: number },
-  where: string,
+  where: Place,
 ): Node {
   const fields = openEnvelope(KINDS.node, bytes, expected.limit, where);
   const height = fields.byte("height");

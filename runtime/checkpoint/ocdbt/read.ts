@@ -2,7 +2,7 @@
 // their values lie are in memory; values are read when asked for.
 import * as fs from "node:fs";
 import { join } from "node:path";
-import { didYouMean, fail, invariant, Q3Error } from "../../../compiler/diag.ts";
+import { didYouMean, fail, invariant, type Place, Q3Error } from "../../../compiler/diag.ts";
 import { decodeUtf8, failRead, isTooLong, readAt, reason } from "../../files.ts";
 import { attempt, losing, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
@@ -56,23 +56,23 @@ function readManifest(path: string): Manifest {
   const last = names.filter((name) => NUMBERED_MANIFEST.test(name)).at(-1);
   if (last === undefined) {
     return failDamaged(
-      join(path, MANIFEST),
+      { file: join(path, MANIFEST) },
       "its versions are in manifest.<16 hex digits>, and there is none",
     );
   }
   const file = join(path, last);
   const numbered = decode(file);
   const generation = numbered.version?.generation;
-  if (generation === undefined) return failDamaged(file, "expected a manifest with versions");
+  if (generation === undefined) return failDamaged({ file }, "expected a manifest with versions");
   if (BigInt(generation) !== BigInt(`0x${last.slice("manifest.".length)}`)) {
-    return failDamaged(file, `its last generation is ${generation}, which is not that of its name`);
+    return failDamaged({ file }, `its last generation is ${generation}, which is not that of its name`);
   }
   return { settings: manifest.settings, version: numbered.version };
 }
 
 function decode(file: string): Manifest {
   try {
-    return decodeManifest(fs.readFileSync(file), file);
+    return decodeManifest(fs.readFileSync(file), { file });
   } catch (error) {
     return failRead(file, error);
   }
@@ -90,11 +90,12 @@ function failWithoutManifest(path: string, names: readonly string[]): never {
   if (names.some((name) => PER_PROCESS.test(name))) {
     fail({
       code: "ocdbt-unfinished",
-      message: `${path}: expected ${MANIFEST}, found only databases of single processes: the save was cut off`,
+      message: `expected ${MANIFEST}, found only databases of single processes: the save was cut off`,
+      at: { file: path },
       help: "use a checkpoint that was finished",
     });
   }
-  fail({ code: "checkpoint-missing", message: `${path}: expected ${MANIFEST}, found none` });
+  fail({ code: "checkpoint-missing", message: `expected ${MANIFEST}, found none`, at: { file: path } });
 }
 
 /** The files of a database, opened when first read, a limited number at a time. */
@@ -148,13 +149,14 @@ function openFiles(root: string): Files {
         if (isTooLong(error)) {
           fail({
             code: "value-too-large",
-            message: `${pathOf(file)}: ${what} does not fit in memory at once: ${reason(error)}`,
+            message: `${what} does not fit in memory at once: ${reason(error)}`,
+            at: { file: pathOf(file) },
           });
         }
         return failRead(pathOf(file), error);
       }
       if (bytes.length < length)
-        failDamaged(pathOf(file), `${what} is cut short: the file shrank while open`);
+        failDamaged({ file: pathOf(file) }, `${what} is cut short: the file shrank while open`);
       return bytes;
     },
     close() {
@@ -172,7 +174,7 @@ function requireInside(
   const size = sizeOf(file);
   if (offset + length > size) {
     failDamaged(
-      pathOf(file),
+      { file: pathOf(file) },
       `${what} is expected at bytes ${offset} to ${offset + length}, but the file has ${size}`,
     );
   }
@@ -191,7 +193,7 @@ function readTree(files: Files, { settings, version }: Manifest, onDamage: OnDam
   let last: Uint8Array | undefined;
   let keyBytes = 0;
 
-  const spend = ({ file, offset, length }: Location, where: string): void => {
+  const spend = ({ file, offset, length }: Location, where: Place): void => {
     const place = `${offset} ${file.path}`;
     const left = (budgets.get(file.path) ?? files.sizeOf(file)) - length;
     if (visited.has(place) || left < 0) failDamaged(where, "the node is part of another");
@@ -200,7 +202,7 @@ function readTree(files: Files, { settings, version }: Manifest, onDamage: OnDam
   };
   const visit = ({ location, height }: NodeRef, prefix: Uint8Array): void => {
     const { file } = location;
-    const where = `${files.pathOf(file)}: node at byte ${location.offset}`;
+    const where = { file: files.pathOf(file), part: `node at byte ${location.offset}` };
     requireInside(location, "a node", files);
     spend(location, where);
     const bytes = files.read(location, "a node");
@@ -263,7 +265,7 @@ function readerOver(path: string, files: Files, { entries, lost }: Tree): KvRead
   const values = new Map<string, Value>();
   const keys = new Map<string, number>();
   for (const { key, value } of entries) {
-    const name = decodeUtf8(join(path, MANIFEST), key);
+    const name = decodeUtf8({ file: join(path, MANIFEST) }, key);
     values.set(name, value);
     keys.set(name, value.length);
   }
@@ -272,7 +274,8 @@ function readerOver(path: string, files: Files, { entries, lost }: Tree): KvRead
     if (value) return value;
     return fail({
       code: "key-missing",
-      message: `${path}: no key \`${key}\` in the database`,
+      message: `no key \`${key}\` in the database`,
+      at: { file: path },
       help: didYouMean(key, keys.keys()),
     });
   };

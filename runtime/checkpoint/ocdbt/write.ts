@@ -76,7 +76,8 @@ export function mergeOcdbt(path: string, children: readonly string[]): void {
       if (other && !isSame(other, moved)) {
         fail({
           code: "ocdbt-key-twice",
-          message: `${path}: the key \`${name}\` has one value in ${child} and another in a database before it`,
+          message: `the key \`${name}\` has one value in ${child} and another in a database before it`,
+          at: { file: path },
         });
       }
       entries.set(name, { key, value: moved });
@@ -98,7 +99,8 @@ function encodeKey(path: string, key: string): Uint8Array {
   if (bytes.length <= MAX_KEY && bytes.toString() === key) return bytes;
   return fail({
     code: "ocdbt-key",
-    message: `${path}: the key ${JSON.stringify(key.slice(0, 80))} is not well-formed or longer than ${MAX_KEY} bytes`,
+    message: `the key ${JSON.stringify(key.slice(0, 80))} is not well-formed or longer than ${MAX_KEY} bytes`,
+    at: { file: path },
   });
 }
 
@@ -137,7 +139,8 @@ function createData(path: string, dataFileBytes: number): Data {
   if (fs.existsSync(join(path, MANIFEST))) {
     fail({
       code: "checkpoint-exists",
-      message: `${path}: already holds a database and would be overwritten`,
+      message: "already holds a database and would be overwritten",
+      at: { file: path },
       help: "name another directory, or remove it first",
     });
   }

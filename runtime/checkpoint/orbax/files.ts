@@ -92,7 +92,8 @@ function chooseItem(path: string, items: readonly string[]): string {
   if (only !== undefined && items.length === 1) return only;
   return fail({
     code: "orbax-items",
-    message: `${path}: holds several items: ${items.join(", ")}`,
+    message: `holds several items: ${items.join(", ")}`,
+    at: { file: path },
     help: "name one of their directories",
   });
 }
@@ -122,7 +123,8 @@ function isFinished(directory: string): boolean {
 const failUnfinished = (path: string): never =>
   fail({
     code: "orbax-unfinished",
-    message: `${path}: this save was never finished`,
+    message: "this save was never finished",
+    at: { file: path },
     help: "use an earlier step; the directory may be removed once nothing is saving there",
   });
 
@@ -134,7 +136,8 @@ function failNotFound(path: string, names: readonly string[]): never {
   if (first !== undefined)
     return fail({
       code: "orbax-unfinished",
-      message: `${path}: no save was ever finished here; begun were ${unfinished.join(", ")}`,
+      message: `no save was ever finished here; begun were ${unfinished.join(", ")}`,
+      at: { file: path },
     });
   const item = [path, ...stepsIn(path)]
     .map((place) => join(place, ITEM))
@@ -143,19 +146,22 @@ function failNotFound(path: string, names: readonly string[]): never {
   if (names.includes("checkpoint"))
     return fail({
       code: "orbax-old",
-      message: `${path}: an Orbax checkpoint without ${TREE}, from before version 0.5.16`,
+      message: `an Orbax checkpoint without ${TREE}, from before version 0.5.16`,
+      at: { file: path },
       help: "restore and save it with a newer Orbax",
     });
   if (names.includes(MANIFEST) || basename(path) === ITEM)
     return fail({
       code: "orbax-incomplete",
-      message: `${path}: ${TREE} is missing, which says what tensors there are`,
+      message: `${TREE} is missing, which says what tensors there are`,
+      at: { file: path },
       help: "copy the checkpoint again, or use another step",
     });
   const found = names.slice(0, 8).join(", ");
   return fail({
     code: "orbax-missing",
-    message: `${path}: no Orbax checkpoint: expected ${TREE}, an item with it, or numbered steps; found ${found || "nothing"}`,
+    message: `no Orbax checkpoint: expected ${TREE}, an item with it, or numbered steps; found ${found || "nothing"}`,
+    at: { file: path },
   });
 }
 

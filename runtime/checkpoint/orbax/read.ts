@@ -92,7 +92,8 @@ function failNoArray(store: KvReader, name: string, version: 2 | 3): never {
   const isOther = store.keys.has(`${name}/${metadataKey(other)}`);
   return fail({
     code: "orbax-array-missing",
-    message: `${store.path}: tensor \`${name}\` has no ${metadataKey(version)}${isOther ? `, but ${metadataKey(other)}` : ""}`,
+    message: `tensor \`${name}\` has no ${metadataKey(version)}${isOther ? `, but ${metadataKey(other)}` : ""}`,
+    at: { file: store.path },
     help: isOther
       ? `\`use_zarr3\` in ${join(store.path, TREE)} is wrong`
       : "the checkpoint is incomplete: copy it again, or use an earlier one",
@@ -102,7 +103,8 @@ function failNoArray(store: KvReader, name: string, version: 2 | 3): never {
 function failMissing(path: string, name: string, names: Iterable<string>): never {
   fail({
     code: "tensor-missing",
-    message: `${path}: no tensor \`${name}\` in the checkpoint`,
+    message: `no tensor \`${name}\` in the checkpoint`,
+    at: { file: path },
     help: didYouMean(name, names),
   });
 }
@@ -115,7 +117,7 @@ function readStrings(item: string, { leaves }: Tree): ReadonlyMap<string, string
     names.map((name) => {
       const text = Object.hasOwn(texts, name) ? texts[name] : undefined;
       if (typeof text === "string") return [name, text];
-      return fail({ code: "orbax-string-missing", message: `${file}: no text for \`${name}\`` });
+      return fail({ code: "orbax-string-missing", message: `no text for \`${name}\``, at: { file } });
     }),
   );
 }

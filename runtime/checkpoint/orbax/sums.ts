@@ -34,7 +34,8 @@ function requireSum(file: string, path: string, stored: unknown): void {
   if (found !== wanted)
     fail({
       code: "orbax-damaged",
-      message: `${path}: ${found}; ${file} says that ${wanted}`,
+      message: `${found}; ${file} says that ${wanted}`,
+      at: { file: path },
       help: `the checkpoint is damaged: copy it again, or use an earlier one; if the file was changed on purpose, remove ${SUMS}`,
     });
 }

@@ -39,7 +39,7 @@ const SEQUENCE = 1;
 const DICTIONARY = 2;
 
 const failTree = (file: string, message: string): never =>
-  fail({ code: "orbax-metadata", message: `${file}: ${message}` });
+  fail({ code: "orbax-metadata", message, at: { file } });
 
 const show = (value: unknown): string => JSON.stringify(value)?.slice(0, 80) ?? "nothing";
 

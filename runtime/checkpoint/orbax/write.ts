@@ -152,14 +152,16 @@ function claim(home: string, aside: string, leftover: "refuse" | "replace" | "re
   if (fs.existsSync(home))
     fail({
       code: "checkpoint-exists",
-      message: `${home} already exists and would be overwritten`,
+      message: "already exists and would be overwritten",
+      at: { file: home },
       help: "name another directory, or remove it first",
     });
   if (leftover === "resume" || !fs.existsSync(aside)) return;
   if (leftover === "refuse")
     fail({
       code: "checkpoint-unfinished",
-      message: `${aside} is in the way: another save is writing there, or was cut off`,
+      message: "in the way: another save is writing there, or was cut off",
+      at: { file: aside },
       help: "remove it if nothing is saving there",
     });
   writing(aside, () => fs.rmSync(aside, { recursive: true, force: true }));
@@ -172,12 +174,12 @@ function checkTree(at: string, paths: readonly TreePath[]): void {
   const names = new Set(paths.map(nameOf));
   const inner = new Set(paths.flatMap((path) => path.slice(1).map((_, i) => nameOf(path.slice(0, i + 1)))));
   const failName = (name: string, message: string): never =>
-    fail({ code: "orbax-name", message: `${at}: the leaf \`${name}\` ${message}` });
+    fail({ code: "orbax-name", message: `the leaf \`${name}\` ${message}`, at: { file: at } });
   for (const name of names)
     if (/^\.*$|[/\\\0]/.test(name) || RESERVED.has(name))
       failName(name, "would be no directory of its own: a name has no slash and is none of Orbax's files");
   if (names.size < paths.length)
-    fail({ code: "orbax-name", message: `${at}: two leaves have the same name` });
+    fail({ code: "orbax-name", message: "two leaves have the same name", at: { file: at } });
   for (const name of names) if (inner.has(name)) failName(name, "has leaves below it");
 }
 
@@ -186,7 +188,8 @@ function planArray(at: string, { path, dtype, shape, chunk }: OrbaxTensor): Arra
   if (nameV3(dtype) === undefined)
     fail({
       code: "orbax-dtype",
-      message: `${at}: tensor \`${name}\`: zarr has no element type for ${dtype}`,
+      message: `tensor \`${name}\`: zarr has no element type for ${dtype}`,
+      at: { file: at },
     });
   invariant(chunk === undefined || chunk.length === shape.length, `chunks of ${name} have another rank`);
   // A chunk is no larger than the array, or it would be filled up.
@@ -283,7 +286,8 @@ function requireWhole(home: string, plan: OrbaxPlan): void {
         if (!store.keys.has(key))
           fail({
             code: "checkpoint-incomplete",
-            message: `${home}: tensor \`${array.tensor.name}\`: ${key} was not written, so that the checkpoint is not committed`,
+            message: `tensor \`${array.tensor.name}\`: ${key} was not written, so that the checkpoint is not committed`,
+            at: { file: home },
             help: "a part of the save failed: save again",
           });
   } finally {

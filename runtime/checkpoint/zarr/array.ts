@@ -71,7 +71,8 @@ export function openArray(store: KvReader, name: string, options: OpenOptions): 
   const failTooFew = (): never =>
     fail({
       code: "chunk-missing",
-      message: `${store.fileOf(at)}: tensor \`${name}\`: shape [${shape.join(", ")}] is made of ${expected} chunks, more than ${store.path} holds`,
+      message: `tensor \`${name}\`: shape [${shape.join(", ")}] is made of ${expected} chunks, more than ${store.path} holds`,
+      at: { file: store.fileOf(at) },
       help: "the checkpoint is damaged or incomplete: copy it again, or use an earlier one",
     });
   if (expected > store.keys.size + MAX_ABSENT) failTooFew();

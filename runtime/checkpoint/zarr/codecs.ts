@@ -1,7 +1,7 @@
 // The codecs that turn an encoded chunk into shorter or safer bytes and back. What decoding may yield is limited
 // beforehand, so that a damaged or hostile chunk costs no more memory than the array it belongs to.
 import { constants, gunzipSync, gzipSync, inflateSync } from "node:zlib";
-import { fail } from "../../../compiler/diag.ts";
+import { fail, type Place } from "../../../compiler/diag.ts";
 import { errno, reason } from "../../files.ts";
 import { crc32c } from "../crc32c.ts";
 import { decodeZstd } from "../zstd.ts";
@@ -14,14 +14,18 @@ export type Site = {
   readonly what: string;
 };
 
-/** The beginning of a message about them. */
-export const describe = ({ file, tensor, what }: Site): string => `${file}: tensor \`${tensor}\`: ${what}`;
+/** Their place, as errors show it. */
+export const placeOf = ({ file, tensor, what }: Site): Place => ({
+  file,
+  part: `tensor \`${tensor}\`: ${what}`,
+});
 
 /** What a damaged chunk fails with. */
 export const failDamaged = (site: Site, message: string): never =>
   fail({
     code: "chunk-damaged",
-    message: `${describe(site)}: ${message}`,
+    message,
+    at: placeOf(site),
     help: "the checkpoint is damaged: copy it again, or use an earlier one",
   });
 
@@ -86,7 +90,7 @@ export const zstd: BytesCodec = {
   name: "zstd",
   encodedLimit: compressedLimit,
   decode: (bytes, limit, site) =>
-    decodeZstd(bytes, Math.min(limit, bytes.length * ZSTD_RATIO), describe(site)),
+    decodeZstd(bytes, Math.min(limit, bytes.length * ZSTD_RATIO), placeOf(site)),
 };
 
 const CRC_BYTES = 4;

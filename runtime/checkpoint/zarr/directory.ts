@@ -21,7 +21,8 @@ export function openDirectory(path: string): KvReader {
     fileOf,
     read(key, range) {
       const size = keys.get(key);
-      if (size === undefined) fail({ code: "file-missing", message: `${fileOf(key)}: no such file` });
+      if (size === undefined)
+        fail({ code: "file-missing", message: "no such file", at: { file: fileOf(key) } });
       return readFile(fileOf(key), range ?? { offset: 0, length: size });
     },
     close() {},
@@ -52,10 +53,14 @@ function readFile(path: string, { offset, length }: ByteRange): Uint8Array {
     }
   } catch (error) {
     if (isTooLong(error))
-      fail({ code: "value-too-large", message: `${path}: ${length} bytes do not fit in memory at once` });
+      fail({
+        code: "value-too-large",
+        message: `${length} bytes do not fit in memory at once`,
+        at: { file: path },
+      });
     failRead(path, error);
   }
-  return fail({ code: "file-truncated", message: `${path}: cut short while it was open` });
+  return fail({ code: "file-truncated", message: "cut short while it was open", at: { file: path } });
 }
 
 /** Writes files into a directory, which several writers may share when their keys differ. */

@@ -70,7 +70,8 @@ function allocateFor({ file, tensor }: Site, length: number, room: Allocate): Ui
     if (!isTooLong(error)) throw error;
     return fail({
       code: "tensor-too-large",
-      message: `${file}: tensor \`${tensor}\`: ${length} bytes do not fit in memory at once`,
+      message: `tensor \`${tensor}\`: ${length} bytes do not fit in memory at once`,
+      at: { file },
     });
   }
 }
@@ -230,7 +231,8 @@ export function readChunks(
 export const failAbsent = ({ file, tensor, what }: Site): never =>
   fail({
     code: "chunk-missing",
-    message: `${file}: tensor \`${tensor}\`: ${what} is missing, and this checkpoint says that every chunk was written`,
+    message: `tensor \`${tensor}\`: ${what} is missing, and this checkpoint says that every chunk was written`,
+    at: { file },
     help: "the checkpoint is incomplete: copy it again, or use an earlier one",
   });
 

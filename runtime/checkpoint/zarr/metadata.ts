@@ -3,7 +3,7 @@ import { fail } from "../../../compiler/diag.ts";
 import { isRecord, scanJson } from "../../../compiler/json.ts";
 import { decodeUtf8 } from "../../files.ts";
 import { gridOf } from "../box.ts";
-import { describe, type Site } from "./codecs.ts";
+import { placeOf, type Site } from "./codecs.ts";
 import type { Layout } from "./layout.ts";
 
 /** An array: its elements on a regular grid of chunks. */
@@ -20,7 +20,7 @@ export type ArrayMetadata = {
 
 /** The JSON object of a metadata file; repeated keys are refused, because readers differ in which they take. */
 export function parseObject(site: Site, bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  const text = decodeUtf8(describe(site), bytes);
+  const text = decodeUtf8(placeOf(site), bytes);
   const { fault, repeated } = scanJson(text);
   if (fault) failMetadata(site, `not JSON: expected ${fault.expected} at its character ${fault.offset}`);
   const value: unknown = JSON.parse(text);
@@ -31,11 +31,11 @@ export function parseObject(site: Site, bytes: Uint8Array): Readonly<Record<stri
 
 /** What malformed metadata fails with. */
 export const failMetadata = (site: Site, message: string): never =>
-  fail({ code: "zarr-metadata", message: `${describe(site)}: ${message}` });
+  fail({ code: "zarr-metadata", message, at: placeOf(site) });
 
 /** What metadata fails with that is well-formed, but asks for what q3c does not do. */
 export const failUnsupported = (site: Site, message: string): never =>
-  fail({ code: "zarr-unsupported", message: `${describe(site)}: ${message}` });
+  fail({ code: "zarr-unsupported", message, at: placeOf(site) });
 
 /** A value in a message, cut when it is long. */
 export function show(value: unknown): string {

@@ -1,6 +1,6 @@
 // A multiple-choice question, and how records of the usual files spell one.
 
-import { fail } from "../../../compiler/diag.ts";
+import { fail, type Place } from "../../../compiler/diag.ts";
 
 /** A question with its choices and the index of the right one. */
 export type Question = {
@@ -17,11 +17,11 @@ const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 export const lettersOf = ({ choices }: Pick<Question, "choices">): readonly string[] =>
   Array.from(LETTERS.slice(0, choices.length));
 
-/** A record of a file: values by the names of its columns, and words for where it stands. */
+/** A record of a file: values by the names of its columns, and where it stands. */
 export type MmluRecord = {
   readonly values: Readonly<Record<string, unknown>>;
-  /** `file:line:column`, or as near as the format allows. */
-  readonly place: () => string;
+  /** As near as the format allows. */
+  readonly place: () => Place;
 };
 
 /** The columns read, in lower case: each with the names that other copies of the data give it. */
@@ -41,7 +41,7 @@ export const isMmluColumn = (name: string): boolean =>
 /** The question that a record spells; `subject` is taken when the record has none. */
 export function questionOf({ values, place }: MmluRecord, subject: string): Question {
   const bad = (message: string, help?: string): never =>
-    fail({ code: "mmlu-question", message: `${place()}: ${message}`, help });
+    fail({ code: "mmlu-question", message, at: place(), help });
   const lower = new Map(Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]));
   const find = (names: readonly string[]): unknown => lower.get(names.find((name) => lower.has(name)) ?? "");
   const text = (what: string, value: unknown): string =>

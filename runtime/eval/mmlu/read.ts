@@ -2,7 +2,7 @@
 
 import * as fs from "node:fs";
 import { basename, extname, relative, resolve, sep } from "node:path";
-import { fail, formatPlace, type Source } from "../../../compiler/diag.ts";
+import { fail, type Place, type Source, toPlace } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
 import { parseCsv } from "../../data/csv.ts";
 import { expandFiles } from "../../data/expand-files.ts";
@@ -57,7 +57,8 @@ export async function readMmlu(path: string, cwd: string): Promise<readonly Subj
   if (asked.length > 0) return asked.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   return fail({
     code: "mmlu-empty",
-    message: `${resolve(cwd, path)}: there are no test questions here`,
+    message: "there are no test questions here",
+    at: { file: resolve(cwd, path) },
     help: "expected files of the test split: test-*.parquet, test/<subject>_test.csv, or test.jsonl",
   });
 }
@@ -73,7 +74,8 @@ function mmluFiles(path: string, cwd: string): readonly MmluFile[] {
   if (files.length === 0) {
     fail({
       code: "mmlu-empty",
-      message: `${root}: expected files in ${Object.keys(READERS).join(", ")}, found none`,
+      message: `expected files in ${Object.keys(READERS).join(", ")}, found none`,
+      at: { file: root },
     });
   }
   // The dataset on the Hub holds every question twice: by subject, and once more in a folder `all`.
@@ -101,7 +103,7 @@ async function* parquetRecords(path: string): AsyncGenerator<MmluRecord> {
   let row = 0;
   for await (const values of parquetRows(path, isMmluColumn)) {
     const number = ++row;
-    yield { values, place: () => `${path}: row ${number}` };
+    yield { values, place: () => ({ file: path, part: `row ${number}` }) };
   }
 }
 
@@ -121,7 +123,8 @@ function* csvRecords(path: string): Generator<MmluRecord> {
     if (fields.length !== names.length || fields.length < 4) {
       fail({
         code: "mmlu-question",
-        message: `${place()}: expected ${header?.length ?? 6} fields, found ${fields.length}`,
+        message: `expected ${header?.length ?? 6} fields, found ${fields.length}`,
+        at: place(),
         help: "question, A, B, C, D, answer; a field with a comma or a line end in it stands in double quotes",
       });
     }
@@ -139,11 +142,11 @@ function* jsonRecords(path: string): Generator<MmluRecord> {
   for (const { value, start } of parseJsonLines(source)) {
     const place = placeIn(source, start);
     if (isRecord(value)) yield { values: value, place };
-    else fail({ code: "mmlu-question", message: `${place()}: expected a JSON object` });
+    else fail({ code: "mmlu-question", message: "expected a JSON object", at: place() });
   }
 }
 
 const placeIn =
-  (source: Source, start: number): (() => string) =>
+  (source: Source, start: number): (() => Place) =>
   () =>
-    formatPlace({ source, start, end: start });
+    toPlace({ source, start, end: start });

@@ -75,7 +75,8 @@ function requireSame(path: string, facts: RunFacts, found: Readonly<Record<strin
     if (found[name] === now) continue;
     fail({
       code: "mmlu-results",
-      message: `${path}: these are answers of another run: ${name} was ${JSON.stringify(found[name] ?? null)}, and is ${JSON.stringify(now)}`,
+      message: `these are answers of another run: ${name} was ${JSON.stringify(found[name] ?? null)}, and is ${JSON.stringify(now)}`,
+      at: { file: path },
       help: "name another --output_path, or run with what the file was begun with",
     });
   }
@@ -92,6 +93,7 @@ function answeredOf(path: string, value: Readonly<Record<string, unknown>>, line
 const failLine = (path: string, line: number, expected: string): never =>
   fail({
     code: "mmlu-results",
-    message: `${path}:${line}:1: expected ${expected}`,
+    message: `expected ${expected}`,
+    at: { file: path, line, column: 1 },
     help: "name another --output_path, or remove the file",
   });
