@@ -95,9 +95,13 @@ export const checkLogits: Command<typeof flags> = {
   usage:
     "check-logits <config.yml | base> [key=value ...] --golden_logits_path=<file.jsonl> --max_kl_div=<x>",
   details: [
-    "Takes MaxText's golden files (JSON Lines or a pickle, with tokens and logits) and its flags; a pickle is read, nothing in it is called. A record's mtp_logits, one row less, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from model_name (a Hugging Face folder) or load_parameters_path.",
+    "Takes MaxText's golden files (JSON Lines or a pickle, with tokens and logits) and its flags; a pickle is read, nothing in it is called. A record's mtp_logits, one row less, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from load_parameters_path or the folder that model_name names.",
     "--run_hf_model runs transformers beside it, on four prompts of its own.",
     "At least one of --max_kl_div and --atol is needed. Exit code 0 when every record passes, 1 when one does not.",
+  ],
+  examples: [
+    "q3c golden-logits base model_name=qwen3-next-tiny tokenizer_type=byte --prompts='I love to;Today is a' --output-path=own.jsonl",
+    "q3c check-logits base model_name=qwen3-next-tiny tokenizer_type=byte --golden_logits_path=own.jsonl --max_kl_div=1e-6",
   ],
   flags,
   maxTextModules: ["tests.utils.forward_pass_logit_checker"],

@@ -77,6 +77,8 @@ export type Command<F extends FlagSpecs = FlagSpecs> = {
   readonly usage: string;
   /** Paragraphs for the command's own help. */
   readonly details: readonly string[];
+  /** Lines for a shell, that run as they are: on this package's models, or on what the line before or another command's makes. */
+  readonly examples?: readonly string[];
   readonly flags: F;
   /** The Python modules of MaxText whose command lines this command takes. */
   readonly maxTextModules?: readonly string[];

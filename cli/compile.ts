@@ -115,6 +115,10 @@ export const compile: Command<typeof flags> = {
     "A program goes through passes (`q3c explain` lists them), chosen by scan_layers and remat_policy. What they say goes to stderr.",
     "The printed program is a language of its own: it parses back to the same program, and `q3c opt` runs passes on it.",
   ],
+  examples: [
+    "q3c compile base model_name=qwen3-next-80b-a3b per_device_batch_size=1 max_target_length=1024 --emit=stats",
+    "q3c compile base model_name=qwen3-next-tiny --until=scan-layers > tiny.q3",
+  ],
   flags,
   async run({ args, flags: { emit, json, ...choices }, io }) {
     const emitter = Object.hasOwn(emitters, emit) ? emitters[emit] : undefined;

@@ -148,7 +148,11 @@ export const convert: Command<typeof flags> = {
   details: [
     "FROM is a Hugging Face folder or an Orbax checkpoint of MaxText (an item, a step, the folder of steps, or the run's); what it is, and whether its layers are stacked, is found by looking. TO is a folder: for transformers, or the one in which MaxText's step goes (TO/0/items), beside other steps if there are any. --to=maxtext on a checkpoint of MaxText changes between layers stacked and single (scan_layers=true|false).",
     "MaxText's own lines work too: model_name, base_output_directory, scan_layers, --hf_model_path for to_maxtext, load_parameters_path for to_huggingface.",
-    "Every tensor keeps its dtype unless weight_dtype is given. Configuration and tokenizer go along, in TO/0/hugging_face beside MaxText's item. Tensors mtp.* are kept both ways. A run that was cut off goes on where it was, when the same line is given again.",
+    "Every tensor keeps its dtype unless weight_dtype is given. Configuration and tokenizer go along, in TO/0/hugging_face beside MaxText's item. Tensors mtp.* are kept both ways. A run that was cut off goes on where it was, when the same line is given again. The examples take what the one of `q3c run` saves.",
+  ],
+  examples: [
+    "q3c convert out/tiny/hugging_face/3 out/maxtext",
+    "q3c convert out/maxtext out/single --to=maxtext scan_layers=false",
   ],
   flags,
   maxTextModules: [

@@ -48,8 +48,11 @@ export const explain = command({
   summary: "Say what a configuration key, a computed value, a topic, an op or a pass is.",
   usage: "explain [word] [config.yml] [key=value …]",
   details: [
-    "With configuration arguments after a key, computed value or topic, also says its value in that configuration and where that value comes from: `q3c explain base_emb_dim base model_name=qwen3-next-80b-a3b`.",
-    "Without a word, lists all words.",
+    "With configuration arguments after a key, computed value or topic, also says its value in that configuration and where that value comes from. Without a word, lists all words.",
+  ],
+  examples: [
+    "q3c explain speculative-decoding",
+    "q3c explain base_emb_dim base model_name=qwen3-next-80b-a3b",
   ],
   flags: noFlags,
   async run(call) {

@@ -150,10 +150,14 @@ function engineOf(given: Given, cwd: string): keyof typeof engines {
 export const goldenLogits: Command<typeof flags> = {
   name: "golden-logits",
   summary: "Write the logits of prompts as a golden file, by q3c or by transformers.",
-  usage: "golden-logits --model-id=<folder or name> --output-path=<file.jsonl> --prompts='a;b;c'",
+  usage:
+    "golden-logits [--model-id=<folder or name> | <config.yml | base> key=value ...] --output-path=<file.jsonl> --prompts='a;b;c'",
   details: [
     "Writes what `q3c check-logits` and MaxText's checker read: for each prompt its tokens and the logits of every position in float32. The file appears when all of it is written.",
-    "q3c's own engine takes configuration arguments too: `q3c golden-logits base model_name=<folder> tokenizer_path=<folder> --prompts=…`. Goldens of another implementation come from --engine=hf, which runs transformers in a Python that has it and torch; a name of the Hub is downloaded there, by transformers.",
+    "q3c's own engine takes a configuration's arguments too, instead of --model-id or beside it. Goldens of another implementation come from --engine=hf, which runs transformers in a Python that has it and torch; a name of the Hub is downloaded there, by transformers.",
+  ],
+  examples: [
+    "q3c golden-logits base model_name=qwen3-next-tiny tokenizer_type=byte --prompts='a;b' --output-path=golden.jsonl",
   ],
   flags,
   maxTextModules: ["tests.assets.logits_generation.generate_hf_golden_logits"],

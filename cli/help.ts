@@ -1,6 +1,6 @@
 // Help, generated from the records of the commands.
 import { type Command, commonFlags, type FlagSpec, type FlagSpecs } from "./command.ts";
-import { table, wrap } from "./layout.ts";
+import { table, wrap, wrapShell } from "./layout.ts";
 import { version } from "./package.ts";
 
 const widest = 100;
@@ -60,12 +60,19 @@ export function generalHelp(commands: readonly Command[], columns: number): read
 /** What `q3c <command> --help` prints. */
 export function commandHelp(command: Command, columns: number): readonly string[] {
   const width = widthOf(columns);
-  const { usage, summary, details, flags, aliases = [], maxTextModules = [] } = command;
+  const { usage, summary, details, examples = [], flags, aliases = [], maxTextModules = [] } = command;
   return [
     `usage: q3c ${usage}`,
     "",
     ...wrap(summary, width),
     ...details.flatMap((paragraph) => ["", ...wrap(paragraph, width)]),
+    ...(examples.length === 0
+      ? []
+      : [
+          "",
+          "examples:",
+          ...examples.flatMap((line) => wrapShell(line, width - 2)).map((line) => `  ${line}`),
+        ]),
     ...(aliases.length === 0 ? [] : ["", `also called: ${aliases.join(", ")}`]),
     ...(maxTextModules.length === 0
       ? []

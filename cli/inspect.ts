@@ -36,8 +36,9 @@ export const inspect: Command<typeof flags> = {
   usage: "inspect <path> [--verify]",
   details: [
     "Takes a safetensors file, a folder of them, or an Orbax checkpoint: the folder of an item, of a step, of a run's steps, of which the latest finished one is taken, or of the run.",
-    "With --verify every chunk is read and every check sum of the format is checked. Exit code 1 when the checkpoint is damaged or incomplete; every file and chunk that cannot be read is named, of hundreds the first.",
+    "With --verify every chunk is read and every check sum of the format is checked. Exit code 1 when the checkpoint is damaged or incomplete; every file and chunk that cannot be read is named, of hundreds the first. The example takes what the one of `q3c run` saves.",
   ],
+  examples: ["q3c inspect out/tiny/checkpoints --verify"],
   flags,
   async run({ args, flags: given, io }) {
     const [path, extra] = args;

@@ -12,6 +12,19 @@ export function wrap(text: string, width: number): readonly string[] {
   return lines;
 }
 
+/** Breaks a shell's line between its words into lines of at most `width` that paste as the one; a longer word stays whole. */
+export function wrapShell(text: string, width: number): readonly string[] {
+  const words = text.match(/(?:[^\s'"]|'[^']*'|"[^"]*")+/g) ?? [];
+  const lines: string[] = [];
+  for (const word of words) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length + 2 <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(lines.length === 0 ? word : `  ${word}`);
+  }
+  return lines.map((line, i) => (i < lines.length - 1 ? `${line} \\` : line));
+}
+
 /** Lines of rows whose last column is wrapped and whose others are as wide as their widest cell. */
 export function table(rows: readonly (readonly string[])[], width: number, indent = "  "): readonly string[] {
   const count = Math.max(0, ...rows.map((row) => row.length - 1));

@@ -12,8 +12,12 @@ export const opt = command({
   summary: "Run passes on a program in IR text and print what becomes of it.",
   usage: "opt --pass <name,...> <program.q3>",
   details: [
-    "Takes what `q3c compile` prints: `q3c compile base --until scan-layers > a.q3`, then `q3c opt --pass canonicalize a.q3`. remat takes its policy in brackets: `--pass 'remat(minimal)'`.",
-    "`q3c explain` lists the passes and says what each does.",
+    "Takes what `q3c compile` prints. remat takes its policy in brackets. `q3c explain` lists the passes and says what each does.",
+  ],
+  examples: [
+    "q3c compile base model_name=qwen3-next-tiny --until=elaborate > tiny.q3",
+    "q3c opt --pass=scan-layers,canonicalize tiny.q3",
+    "q3c opt --pass='remat(minimal)' tiny.q3",
   ],
   flags: { pass: { value: "strings", doc: "passes to run, in order; may be repeated" }, ...passFlags },
   async run({ args, flags: { pass, json, ...choices }, io }) {

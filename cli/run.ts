@@ -14,7 +14,11 @@ export const run: Command = {
     "Takes MaxText's configuration files and overrides. Data: dataset_type=text with dataset_path (files, folders or patterns), or dataset_type=synthetic.",
     "Starts from load_parameters_path, from the folder that model_name names, or from new weights. At the end the model is saved under base_output_directory/run_name/hugging_face/<steps> as transformers opens it (a multi-token prediction head that the model came with is saved as it was), and sample_prompt is continued greedily.",
     "Every checkpoint_period steps and at the end the whole state is saved under base_output_directory/run_name/checkpoints/<step>, as MaxText and Orbax read it; the same command then goes on from the latest one. enable_checkpointing=false saves nothing.",
-    "With --json each step is one JSON object a line.",
+    "metrics_file gets one JSON object a step. load_full_state_path goes on from another run's state.",
+    "With --json each line is a JSON object, whose kind is start, step, checkpoint, saved or sample.",
+  ],
+  examples: [
+    "q3c run base model_name=qwen3-next-tiny dataset_type=synthetic steps=3 per_device_batch_size=1 max_target_length=64 base_output_directory=out run_name=tiny",
   ],
   flags: {},
   maxTextModules: ["maxtext.trainers.pre_train.train", "MaxText.train"],
