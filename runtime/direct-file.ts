@@ -2,7 +2,7 @@
 // is larger than the memory does not drive out of it what other programs keep in memory.
 import * as fs from "node:fs";
 import { errno } from "./files.ts";
-import { type Memory, memoryOf } from "./wasm/words.ts";
+import { isInMemory, type Memory, memoryOf } from "./wasm/words.ts";
 
 /** A file being written, anywhere in it. */
 export type DirectFile = {
@@ -12,19 +12,23 @@ export type DirectFile = {
   close(): void;
 };
 
-// What goes past the cache begins and ends at a multiple of this, in the file and in memory; no disk wants more.
-const BLOCK = 4096;
-/** What is written at a time, put in its place in memory before. */
-const STAGE_BYTES = 1 << 22;
+/** What goes past the cache begins and ends at a multiple of this, in the file and in memory; no disk wants more. */
+export const BLOCK = 4096;
+/** What is written at a time, copied to where a page begins unless it lies so already. */
+const PIECE_BYTES = 1 << 22;
 /** Less than this is copied in less time than it takes a disk to answer. */
 const LARGE = 1 << 20;
 
 let stage: Memory | undefined;
 
-/** The beginning of a WebAssembly memory is that of a page, which no other array of JavaScript's promises. */
-function stageOf(length: number): Uint8Array | undefined {
-  stage ??= memoryOf(STAGE_BYTES);
-  return stage && new Uint8Array(stage.buffer, 0, length);
+/** Bytes at a multiple of BLOCK in memory; nothing where memory has no known beginning. */
+function aligned(bytes: Uint8Array): Uint8Array | undefined {
+  if (isInMemory(bytes) && bytes.byteOffset % BLOCK === 0) return bytes;
+  stage ??= memoryOf(PIECE_BYTES);
+  if (!stage) return undefined;
+  const copy = new Uint8Array(stage.buffer, 0, bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 /** Opens a file to write to: one that is there, or a new one. */
@@ -39,9 +43,8 @@ export function openDirect(path: string, flags: "r+" | "wx"): DirectFile {
   const writeBlocks = (bytes: Uint8Array, position: number): number => {
     let done = 0;
     while (direct !== undefined && done < bytes.length) {
-      const piece = stageOf(Math.min(STAGE_BYTES, bytes.length - done));
+      const piece = aligned(bytes.subarray(done, done + PIECE_BYTES));
       if (!piece) break;
-      piece.set(bytes.subarray(done, done + piece.length));
       try {
         const count = fs.writeSync(direct, piece, 0, piece.length, position + done);
         done += count - (count % BLOCK);

@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
-import { openDirect } from "../direct-file.ts";
+import { BLOCK, openDirect } from "../direct-file.ts";
 import { flushDirectory, flushFile, readAt, writeAll, writeAside, writing } from "../files.ts";
 import { bitsOf } from "./safetensors-header.ts";
 import { INDEX, layOutShards, type ShardOptions } from "./safetensors-layout.ts";
@@ -110,10 +110,13 @@ export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
   const { files, close } = openFiles(plan, (path) => openDirect(path, "r+"));
   return {
     chunksOf: (name) => [placeOf(plan, name).shape.map((size) => [0, size] as const)],
+    // Elements of any width lie at a multiple of eight in memory.
+    phaseOf: (name, box) => offsetOf(name, placeOf(plan, name), box) & (BLOCK - 8),
     write(name, box, bytes) {
       const place = placeOf(plan, name);
+      invariant(bytes.length === lengthOf(place, box), `${bytes.length} bytes for a box of ${name}`);
       const path = join(plan.aside, place.file);
-      writing(path, () => files(place.file).write(bytes, offsetOf(name, place, box, bytes.length)));
+      writing(path, () => files(place.file).write(bytes, offsetOf(name, place, box)));
     },
     commit: () => writing(plan.aside, close),
     abandon: close,
@@ -126,8 +129,7 @@ export function readPart(plan: SafetensorsPlan): { read(name: string, box: Box):
   return {
     read(name, box) {
       const place = placeOf(plan, name);
-      const length = box.reduce((n, [start, stop]) => n * (stop - start), bitsOf(place.dtype) / 8);
-      return files(place.file).read(offsetOf(name, place, box, length), length);
+      return files(place.file).read(offsetOf(name, place, box), lengthOf(place, box));
     },
     close,
   };
@@ -166,18 +168,17 @@ function placeOf({ places, aside }: SafetensorsPlan, name: string): Place {
   return place;
 }
 
+const lengthOf = ({ dtype }: Place, box: Box): number =>
+  box.reduce((n, [start, stop]) => n * (stop - start), bitsOf(dtype) / 8);
+
 /** Where a box begins, all of whose bytes lie together: whole rows from the first axis that it cuts. */
-function offsetOf(name: string, { start, dtype, shape }: Place, box: Box, length: number): number {
-  const width = bitsOf(dtype) / 8;
+function offsetOf(name: string, { start, dtype, shape }: Place, box: Box): number {
   const extents = box.map(([from, to]) => to - from);
   const cut = extents.findIndex((extent) => extent !== 1);
   invariant(
     cut < 0 || extents.every((extent, axis) => axis <= cut || extent === shape[axis]),
     `the bytes of a box of ${name} lie together`,
   );
-  invariant(
-    length === extents.reduce((n, extent) => n * extent, width),
-    `${length} bytes for a box of ${name}`,
-  );
-  return start + box.reduce((at, [from], axis) => at * (shape[axis] ?? 1) + from, 0) * width;
+  const before = box.reduce((at, [from], axis) => at * (shape[axis] ?? 1) + from, 0);
+  return start + (before * bitsOf(dtype)) / 8;
 }

@@ -35,6 +35,8 @@ export type TensorReader = {
 export type TensorWriter = {
   /** How a tensor will be written: boxes in the order in which they shall come. */
   chunksOf(name: string): Iterable<Box>;
+  /** How many bytes after a block of its file a box will begin, if not with one. Laid so in memory, it is not copied. */
+  phaseOf?(name: string, box: Box): number;
   /** Writes one of those boxes, row-major. */
   write(name: string, box: Box, bytes: Uint8Array): void;
   /** Makes everything durable and the checkpoint whole. */

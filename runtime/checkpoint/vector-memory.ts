@@ -37,10 +37,13 @@ export function vectorMemory(): VectorMemory | undefined {
   return opened || undefined;
 }
 
-/** Lends the same room again each time, to who is done with what was there; new memory for more than fits there. */
+/**
+ * Lends the same room again each time, to who is done with what was there; new memory for more than fits there. The room
+ * begins `phase` bytes after a block of memory does, so that it can lie in memory as it will in a file.
+ */
 export const lend =
-  (side: Side): Allocate =>
+  (side: Side, phase = 0): Allocate =>
   (length) => {
     const room = vectorMemory()?.lent[side];
-    return room && length <= room.length ? room.subarray(0, length) : allocate(length);
+    return room && phase + length <= room.length ? room.subarray(phase, phase + length) : allocate(length);
   };

@@ -88,6 +88,15 @@ export function kernelOver(
 
 const PAGE = 1 << 16;
 
+const memories = new WeakSet<ArrayBufferLike>();
+
 /** A memory of at least so many bytes, or nothing where there is no WebAssembly. */
-export const memoryOf = (bytes: number): Memory | undefined =>
-  wasm && new wasm.Memory({ initial: Math.ceil(bytes / PAGE) });
+export function memoryOf(bytes: number): Memory | undefined {
+  if (!wasm) return undefined;
+  const memory = new wasm.Memory({ initial: Math.ceil(bytes / PAGE) });
+  memories.add(memory.buffer);
+  return memory;
+}
+
+/** Whether these are bytes of such a memory. It begins where a page does, which no other array of JavaScript's promises. */
+export const isInMemory = ({ buffer }: Uint8Array): boolean => memories.has(buffer);

@@ -28,9 +28,6 @@ function openPart(target: TargetPlan, part: number): TensorWriter {
     : openSafetensorsPart(target.safetensors);
 }
 
-// A block is written before the next is made.
-const ROOMS = { source: lend("source"), target: lend("target") };
-
 /** Makes and writes the blocks of a task. `wrote` hears of every block's bytes. */
 export function doTask(
   source: TensorReader,
@@ -42,7 +39,10 @@ export function doTask(
   let sum = target.kind === "orbax" ? null : 0;
   try {
     for (const block of blocks) {
-      const bytes = gather(block.plan, block.box, source, block.dtype, ROOMS);
+      // A block is written before the next is made.
+      const target = lend("target", writer.phaseOf?.(block.plan.name, block.box));
+      const rooms = { source: lend("source"), target };
+      const bytes = gather(block.plan, block.box, source, block.dtype, rooms);
       writer.write(block.plan.name, block.box, bytes);
       if (sum !== null) sum = crc32c(bytes, sum);
       wrote(bytesOfBlock(block));

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { type DirectFile, openDirect } from "../../direct-file.ts";
+import { BLOCK, type DirectFile, openDirect } from "../../direct-file.ts";
 import { flushDirectory, writeAside, writing } from "../../files.ts";
 import type { KvWriter } from "../kv.ts";
 import { type DataFile, type Location, sharedPrefix } from "./data-files.ts";
@@ -114,7 +114,7 @@ function storeValue(data: Data, maxInlineBytes: number, parts: Iterable<Uint8Arr
     if (offset !== undefined) data.append(part);
     else if (length <= maxInlineBytes) held.push(part.slice());
     else {
-      offset = data.begin();
+      offset = data.begin(part.length);
       for (const earlier of held) data.append(earlier);
       data.append(part);
     }
@@ -124,8 +124,8 @@ function storeValue(data: Data, maxInlineBytes: number, parts: Iterable<Uint8Arr
 
 /** The data files being written, one after another. */
 type Data = {
-  /** Where the next value will begin; what it lies in is `file()`. */
-  begin(): number;
+  /** Where the next value will begin, of which so many bytes come first; what it lies in is `file()`. */
+  begin(length: number): number;
   file(): DataFile;
   append(bytes: Uint8Array): void;
   /** Makes everything durable. */
@@ -181,9 +181,14 @@ function createData(path: string, dataFileBytes: number): Data {
     [size, written] = [0, 0];
   };
   return {
-    begin: () =>
+    begin: (length) =>
       attempt(() => {
         if (!file || size >= dataFileBytes) roll();
+        if (length < BUFFER) return size;
+        // From the beginning of a block, large values are written without being copied.
+        flush();
+        size = Math.ceil(size / BLOCK) * BLOCK;
+        written = size;
         return size;
       }),
     file: () => ({ base: "", path: `${DATA}/${names.at(-1)}` }),
@@ -322,7 +327,7 @@ function writeNode(
   { keys, treeBytes, indirectBytes }: Pick<NodeRef, "keys" | "treeBytes" | "indirectBytes">,
 ): NodeRef {
   const bytes = encodeNode(node);
-  const offset = data.begin();
+  const offset = data.begin(bytes.length);
   data.append(bytes);
   const location: Location = { file: data.file(), offset, length: bytes.length };
   return { location, height: node.height, keys, treeBytes: treeBytes + bytes.length, indirectBytes };
