@@ -51,7 +51,7 @@ export function generalHelp(commands: readonly Command[], columns: number): read
     ...flagLines("flags of every command:", commonFlags, width),
     "",
     ...wrap(
-      "`q3c help <command>` says more about a command, `q3c explain <key>` about a configuration key.",
+      "`q3c help <command>` says more about a command, `q3c explain <key>` about a configuration key. A key may also be set in the environment: M_STEPS=20.",
       width,
     ),
   ];
