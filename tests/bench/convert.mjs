@@ -1,11 +1,25 @@
 // Speed and memory of `q3c convert` on synthetic bf16 checkpoints of Qwen3-Next: tensors of their published shapes, one
 // cycle of layers, and as many experts as make up the size. Each way is compared with `cp` of the same bytes on the same
-// disk right before it, flushed to disk like the conversion's own output. Arguments: sizes in GB (1.5 3 6), then the
-// directory to work in (--at=…), which needs three times the largest size.
+// disk, in turns; of several turns (--turns=3) the medians are shown. A conversion's output is on disk when it ends, that
+// of `cp` alone is not. Before each, memory is filled with the pages of another file and then of the source, as on a
+// machine that is in use: on a virtual one, pages that it has not touched for a while cost several times as much.
+// Arguments: sizes in GB (1.5 3 6), and the directory to work in (--at=…), which needs three times the largest size.
 import { execFileSync, spawn } from "node:child_process";
 import { randomFillSync } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toHuggingFaceConfig } from "../../dist/compiler/config/hugging-face.js";
@@ -16,7 +30,9 @@ import { writeShardedSafetensors } from "../../dist/runtime/index.js";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const args = process.argv.slice(2);
 const sizes = args.filter((arg) => !arg.startsWith("--")).map(Number);
-const at = args.find((arg) => arg.startsWith("--at="))?.slice(5) ?? tmpdir();
+const flagOf = (flag) => args.find((arg) => arg.startsWith(`--${flag}=`))?.slice(flag.length + 3);
+const at = flagOf("at") ?? tmpdir();
+const turns = Number(flagOf("turns") ?? 1);
 
 const EXPERT_GB = (4 * 3 * 512 * 2048 * 2) / 1e9;
 const REST_GB = 1.56;
@@ -76,16 +92,35 @@ async function run(program, line) {
 
 const q3c = (...line) => run(process.execPath, [join(root, "dist/cli/main.js"), ...line]);
 
-async function copy(from, to) {
+const buffer = new Uint8Array(1 << 24);
+
+function readFile(path) {
+  const file = openSync(path, "r");
+  while (readSync(file, buffer) > 0);
+  closeSync(file);
+}
+
+function fillMemory(other, source) {
   execFileSync("sync");
+  readFile(other);
+  for (const name of readdirSync(source, { recursive: true })) {
+    const path = join(source, name);
+    if (statSync(path).isFile()) readFile(path);
+  }
+}
+
+async function copy(from, to) {
   const start = performance.now();
   const copied = await run("cp", ["-r", from, to]);
   execFileSync("sync", ["-f", to]);
   const flushed = (performance.now() - start) / 1000;
   rmSync(to, { recursive: true });
-  execFileSync("sync");
   return { ...copied, flushed };
 }
+
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const mediansOf = (runs) =>
+  Object.fromEntries(Object.keys(runs[0]).map((key) => [key, median(runs.map((each) => each[key]))]));
 
 const bytesOf = (path) => Number(execFileSync("du", ["-sb", path]).toString().split("\t")[0]);
 const baseline = (await q3c("--version")).peak;
@@ -95,13 +130,24 @@ console.log(
 );
 for (const size of sizes.length > 0 ? sizes : [1.5, 3, 6]) {
   const work = mkdtempSync(join(at, "q3c-bench-"));
-  const [model, tree, back, other] = ["model", "tree", "back", "other"].map((name) => join(work, name));
+  const [model, tree, back, other, pages] = ["model", "tree", "back", "other", "pages"].map((name) =>
+    join(work, name),
+  );
   try {
     writeModel(model, configOf(size));
-    const measure = async (name, from, ...line) => {
+    writeFileSync(pages, "");
+    truncateSync(pages, totalmem());
+    const measure = async (name, from, to, ...line) => {
       const bytes = bytesOf(from);
-      const cp = await copy(from, other);
-      const ours = await q3c("convert", ...line);
+      const [copies, conversions] = [[], []];
+      for (let turn = 0; turn < turns; turn++) {
+        rmSync(to, { recursive: true, force: true });
+        fillMemory(pages, from);
+        copies.push(await copy(from, other));
+        fillMemory(pages, from);
+        conversions.push(await q3c("convert", from, to, ...line));
+      }
+      const [cp, ours] = [mediansOf(copies), mediansOf(conversions)];
       const row = [
         name.padEnd(20),
         (bytes / 1e9).toFixed(2).padStart(5),
@@ -119,8 +165,8 @@ for (const size of sizes.length > 0 ? sizes : [1.5, 3, 6]) {
     };
     for (const scanned of [true, false]) {
       const layout = scanned ? "stacked" : "single";
-      await measure(`to ${layout}`, model, model, tree, `scan_layers=${scanned}`);
-      await measure(`from ${layout}`, join(tree, "0/items"), tree, back);
+      await measure(`to ${layout}`, model, tree, `scan_layers=${scanned}`);
+      await measure(`from ${layout}`, join(tree, "0"), back);
       for (const name of readdirSync(model).filter((each) => each.endsWith(".safetensors")))
         execFileSync("cmp", [join(model, name), join(back, name)]);
       rmSync(tree, { recursive: true });
