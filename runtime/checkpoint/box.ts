@@ -91,6 +91,16 @@ export function* chunkBoxes(shape: readonly number[], chunk: readonly number[]):
   for (const index of chunksIn(whole, chunk)) yield intersect(chunkBox(index, chunk), whole) ?? whole;
 }
 
+/** Where in a row-major array of this shape a box begins, in elements. */
+export const offsetOf = (box: Box, shape: readonly number[]): number =>
+  box.reduce((at, [start], axis) => at * (shape[axis] ?? 1) + start, 0);
+
+/** The smallest box around a box whose elements lie together in a row-major array of this shape. */
+export function runAround(box: Box, shape: readonly number[]): Box {
+  const axis = box.findIndex(([start, stop]) => stop - start !== 1);
+  return box.map((range, i) => (axis < 0 || i <= axis ? range : [0, shape[i] ?? 1]));
+}
+
 /** An array that holds a box of some larger one, row-major. */
 export type Part = { readonly box: Box; readonly bytes: Uint8Array };
 

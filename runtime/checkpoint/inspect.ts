@@ -1,11 +1,11 @@
 // What a checkpoint holds, and whether all of it can be read.
 import { Q3Error } from "../../compiler/diag.ts";
-import { countOf } from "./box.ts";
+import { chunkBoxes, chunkOfRows, countOf, shapeOfBox } from "./box.ts";
 import type { OnDamage } from "./damage.ts";
 import type { Checkpoint } from "./open.ts";
 import { nameOf } from "./orbax/tree.ts";
-import { byteLength } from "./safetensors-header.ts";
-import type { StoredTensor } from "./tensors.ts";
+import { bitsOf, byteLength } from "./safetensors-header.ts";
+import type { Box, StoredDType, StoredTensor } from "./tensors.ts";
 
 /** A tensor of a checkpoint. */
 export type InspectedTensor = StoredTensor & {
@@ -104,14 +104,27 @@ export type Reading = { readonly tensor: string; readonly bytes: number };
 // So many chunks of a tensor are named, and the rest are counted.
 const SHOWN_CHUNKS = 100;
 
+/** The parts in which a chunk is read, in their order: a large one need not be in memory whole. */
+function* rowsOf(chunk: Box, dtype: StoredDType): Generator<Box> {
+  const shape = shapeOfBox(chunk);
+  const width = bitsOf(dtype) / 8;
+  if (width < 1) yield chunk;
+  else
+    for (const rows of chunkBoxes(shape, chunkOfRows(shape, width)))
+      yield rows.map(([start, stop], axis) => {
+        const [first = 0] = chunk[axis] ?? [];
+        return [first + start, first + stop] as const;
+      });
+}
+
 /** Reads every chunk of every tensor that can be read, one at a time. */
 export function* readAll({ tensors }: Checkpoint, onDamage: OnDamage): Generator<Reading, void> {
-  for (const tensor of tensors.tensors.keys()) {
+  for (const [tensor, { dtype }] of tensors.tensors) {
     const said = new Set<string>();
     let more = 0;
     for (const box of tensors.chunksOf(tensor)) {
       try {
-        yield { tensor, bytes: tensors.read(tensor, box).length };
+        for (const rows of rowsOf(box, dtype)) yield { tensor, bytes: tensors.read(tensor, rows).length };
       } catch (error) {
         if (!(error instanceof Q3Error)) throw error;
         if (said.has(error.message)) continue;

@@ -3,6 +3,15 @@
 /** Part of a value. */
 export type ByteRange = { readonly offset: number; readonly length: number };
 
+/** A value, or part of one: bytes that lie somewhere, to be read whole or in part. */
+export type Encoded = { readonly size: number; read(range?: ByteRange): Uint8Array };
+
+/** Bytes that lie in memory. */
+export const inMemory = (bytes: Uint8Array): Encoded => ({
+  size: bytes.length,
+  read: (range) => (range ? bytes.subarray(range.offset, range.offset + range.length) : bytes),
+});
+
 /** An open store. Keys are in memory, values are read when asked for. */
 export type KvReader = {
   /** The directory of the store. */

@@ -7,6 +7,7 @@ import {
   copyBox,
   countOf,
   isSameBox,
+  offsetOf,
   requireInside,
   shapeOfBox,
   wholeBox,
@@ -60,7 +61,7 @@ function readBox(
   }
   const out = room(countOf(shapeOfBox(box)) * width);
   const take = (rows: Box): void => {
-    const offset = rows.reduce((at, [start], axis) => at * (shape[axis] ?? 1) + start, 0) * width;
+    const offset = offsetOf(rows, shape) * width;
     const bytes = file.readRange(name, offset, countOf(shapeOfBox(rows)) * width);
     copyBox({ box: rows, bytes }, { box, bytes: out }, width);
   };

@@ -1,392 +1,184 @@
-// Decodes Zstandard data (RFC 8878). A decoder of q3c's own because bytes may be damaged or hostile: it never writes
-// beyond the limit it is given, and it checks every length, offset and bit count, so that each step makes progress and
-// data that ends early or refers to what is not there is an error. Checksums of contents are skipped: Orbax writes none.
+// Decodes Zstandard data (RFC 8878). A decoder of q3c's own because bytes may be damaged or hostile: it checks every
+// length, offset and bit count, so that each step makes progress and data that ends early or refers to what is not there
+// is an error. It goes over the data once and holds no more of it than blocks may refer back to. Checksums of contents are
+// skipped: Orbax writes none.
 import { fail, type Place } from "../../compiler/diag.ts";
+import { isTooLong } from "../files.ts";
+import type { Encoded } from "./kv.ts";
 import {
-  type BitStream,
-  bitStream,
-  bitsLeft,
-  constantTable,
-  Damage,
-  damage,
-  decodeHuffman,
-  type HuffmanTable,
-  readBits,
-  readHuffmanTable,
-  readStateTable,
-  type StateTable,
-  stateTable,
-} from "./zstd-codes.ts";
+  COMPRESSED,
+  decodeBlock,
+  firstState,
+  MAX_BLOCK,
+  numberAt,
+  type Output,
+  REPEATED_BYTE,
+} from "./zstd-blocks.ts";
+import { Damage, damage } from "./zstd-codes.ts";
 
-/** What a block decodes to at most. */
-const MAX_BLOCK = 1 << 17;
 const MAGIC = 0xfd2fb528;
-const RAW = 0;
-const REPEATED_BYTE = 1;
-const COMPRESSED = 2;
-
-type Block = { readonly kind: number; readonly start: number; readonly length: number };
-type Frame = {
-  /** The bytes it decodes to, where the header says so. */
-  readonly size: number | undefined;
-  readonly blocks: readonly Block[];
-  /** Where the next frame starts. */
-  readonly end: number;
-};
+// A block of a repeated byte takes four bytes.
+const MAX_RATIO = MAX_BLOCK / 4;
 
 /** Decodes one or more frames that together give at most `limit` bytes; `at` is where they are. */
-export function decodeZstd(bytes: Uint8Array, limit: number, at: Place): Uint8Array {
+export function decodeZstd(encoded: Encoded, limit: number, at: Place): Uint8Array {
+  const most = Math.min(limit, encoded.size * MAX_RATIO);
+  const bytes = allocate(most, at);
+  let end = 0;
+  for (const piece of decodePieces(encoded, limit, at)) {
+    bytes.set(piece, end);
+    end += piece.length;
+  }
+  return end === most ? bytes : bytes.slice(0, end);
+}
+
+function allocate(length: number, at: Place): Uint8Array {
   try {
-    const frames = readFrames(bytes);
-    const most = frames.reduce((sum, frame) => sum + mostOf(frame), 0);
-    const output = { bytes: new Uint8Array(Math.min(limit, most)), end: 0 };
-    const isLarge = frames.some((frame) => !decodeFrame(bytes, frame, output));
-    if (isLarge) {
-      fail({
-        code: "zstd-too-large",
-        message: `Zstandard data decodes to more than the ${limit} bytes expected at most`,
-        at,
-      });
+    return new Uint8Array(length);
+  } catch (error) {
+    if (!isTooLong(error)) throw error;
+    return fail({ code: "value-too-large", message: `${length} bytes do not fit in memory at once`, at });
+  }
+}
+
+/** The same, piece by piece: each is good until the next is asked for. */
+export function* decodePieces(encoded: Encoded, limit: number, at: Place): Generator<Uint8Array, void> {
+  const failTooLarge = (): never =>
+    fail({
+      code: "zstd-too-large",
+      message: `Zstandard data decodes to more than the ${limit} bytes expected at most`,
+      at,
+    });
+  try {
+    const input = open(encoded);
+    const work: Work = {
+      output: { bytes: new Uint8Array(MAX_BLOCK), end: 0 },
+      scratch: new Uint8Array(MAX_BLOCK),
+    };
+    let [frames, given] = [0, 0];
+    while (!input.isAtEnd()) {
+      const start = input.position();
+      const magic = numberAt(input.take(4), 0, 4);
+      if (magic >= 0x184d2a50 && magic <= 0x184d2a5f) input.skip(numberAt(input.take(4), 0, 4));
+      else {
+        if (magic !== MAGIC) damage(`expected a frame to begin with 28b52ffd, at byte ${start}`);
+        given += yield* decodeFrame(input, work, limit - given, failTooLarge);
+        frames++;
+      }
     }
-    return output.end === output.bytes.length ? output.bytes : output.bytes.slice(0, output.end);
+    if (frames === 0) damage("found no frame");
   } catch (error) {
     if (!(error instanceof Damage)) throw error;
-    return fail({ code: "zstd-damaged", message: `not whole Zstandard data: ${error.message}`, at });
+    fail({ code: "zstd-damaged", message: `not whole Zstandard data: ${error.message}`, at });
   }
 }
 
-// A header may claim any size, blocks not: so no more memory is asked for than the blocks could fill.
-const mostOf = ({ size, blocks }: Frame): number =>
-  Math.min(
-    size ?? Number.POSITIVE_INFINITY,
-    blocks.reduce((sum, { kind, length }) => sum + (kind === COMPRESSED ? MAX_BLOCK : length), 0),
-  );
+/** Encoded bytes, taken from the first to the last. */
+type Input = {
+  position(): number;
+  isAtEnd(): boolean;
+  /** The next bytes; that they are not there is damage. */
+  take(length: number): Uint8Array;
+  skip(length: number): void;
+};
 
-function readFrames(bytes: Uint8Array): readonly Frame[] {
-  const frames: Frame[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const magic = numberAt(bytes, at, 4);
-    if (magic >= 0x184d2a50 && magic <= 0x184d2a5f) {
-      at += 8 + numberAt(bytes, at + 4, 4);
-      if (at > bytes.length) damage("a frame to be skipped is cut short");
-    } else {
-      if (magic !== MAGIC) damage(`expected a frame to begin with 28b52ffd, at byte ${at}`);
-      const frame = readFrame(bytes, at);
-      frames.push(frame);
-      at = frame.end;
-    }
-  }
-  if (frames.length === 0) damage("found no frame");
-  return frames;
+// What is read of the encoded bytes at a time.
+const READ = 1 << 20;
+
+function open({ size, read }: Encoded): Input {
+  let held: Uint8Array = new Uint8Array();
+  let start = 0;
+  let at = 0;
+  const skip = (length: number): void => {
+    if (at + length > size) damage("the data is cut short");
+    at += length;
+  };
+  return {
+    position: () => at,
+    isAtEnd: () => at === size,
+    skip,
+    take(length) {
+      const from = at;
+      skip(length);
+      if (at > start + held.length) {
+        start = from;
+        held = read({ offset: from, length: Math.min(Math.max(length, READ), size - from) });
+      }
+      return held.subarray(from - start, at - start);
+    },
+  };
 }
 
-function readFrame(bytes: Uint8Array, start: number): Frame {
-  const descriptor = numberAt(bytes, start + 4, 1);
-  const isSingleSegment = (descriptor & 0x20) !== 0;
-  if (descriptor & 8) damage("a reserved bit of the frame's header is set");
-  if (descriptor & 3) damage("the frame asks for a dictionary, and there is none");
-  // The window, one byte, says how far back offsets go. All of the frame's output is at hand, so it does not matter.
-  let at = start + 5 + (isSingleSegment ? 0 : 1);
-  const width = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0;
-  const size = width === 0 ? undefined : numberAt(bytes, at, width) + (width === 2 ? 256 : 0);
-  at += width;
-  const blocks: Block[] = [];
+/** Memory that one frame after another uses. */
+type Work = { readonly output: Output; readonly scratch: Uint8Array };
+
+/** Decodes a frame, behind its magic number, to at most `limit` bytes; the result is to how many. */
+function* decodeFrame(
+  input: Input,
+  { output, scratch }: Work,
+  limit: number,
+  failTooLarge: () => never,
+): Generator<Uint8Array, number> {
+  const { size, reach, hasChecksum } = readHeader(input);
+  if (size !== undefined && size > limit) failTooLarge();
+  const state = firstState(scratch);
+  output.end = 0;
+  let given = 0;
   for (let isLast = false; !isLast; ) {
-    const header = numberAt(bytes, at, 3);
+    const at = input.position();
+    const header = numberAt(input.take(3), 0, 3);
     isLast = (header & 1) === 1;
     const [kind, length] = [(header >> 1) & 3, header >> 3];
     if (kind > COMPRESSED) damage(`a block of unknown kind at byte ${at}`);
     if (length > MAX_BLOCK) damage(`a block of ${length} bytes at byte ${at}; expected at most ${MAX_BLOCK}`);
-    blocks.push({ kind, start: at + 3, length });
-    at += 3 + (kind === REPEATED_BYTE ? 1 : length);
-    if (at > bytes.length) damage("the last block is cut short");
+    makeRoom(output, reach);
+    const from = output.end;
+    decodeBlock(kind, input.take(kind === REPEATED_BYTE ? 1 : length), length, state, output);
+    given += output.end - from;
+    if (size !== undefined && given > size)
+      damage(`the blocks of a frame give more than the ${size} bytes it has`);
+    if (given > limit) failTooLarge();
+    yield output.bytes.subarray(from, output.end);
   }
-  const end = at + (descriptor & 4 ? 4 : 0);
-  if (end > bytes.length) damage("the frame is cut short before its checksum");
-  return { size, blocks, end };
+  if (size !== undefined && given !== size) damage(`a frame of ${size} bytes decodes to ${given}`);
+  if (hasChecksum) input.skip(4);
+  return given;
 }
 
-/** A little-endian number; one that is not there is damage. */
-function numberAt(bytes: Uint8Array, at: number, width: number): number {
-  if (at + width > bytes.length) damage("the data is cut short");
-  let value = 0;
-  for (let i = width - 1; i >= 0; i--) value = value * 256 + (bytes[at + i] ?? 0);
-  return value;
-}
-
-type Output = { readonly bytes: Uint8Array; end: number };
-
-/** What blocks of a frame hand on to those after them. */
-type State = {
-  /** Where the frame's output begins: no offset goes further back. */
-  readonly start: number;
-  huffman: HuffmanTable | undefined;
-  tables: Tables | undefined;
-  readonly offsets: [number, number, number];
+type Header = {
+  /** The bytes it decodes to, where the header says so. */
+  readonly size: number | undefined;
+  /** How far back offsets go. */
+  readonly reach: number;
+  readonly hasChecksum: boolean;
 };
 
-/** Whether there was room for all of it. */
-function decodeFrame(bytes: Uint8Array, { size, blocks }: Frame, output: Output): boolean {
-  const start = output.end;
-  const state: State = { start, huffman: undefined, tables: undefined, offsets: [1, 4, 8] };
-  const literals = new Uint8Array(Math.min(MAX_BLOCK, output.bytes.length));
-  const room = size === undefined ? Number.POSITIVE_INFINITY : start + size;
-  for (const block of blocks) {
-    if (!decodeBlock(bytes, block, state, literals, output)) {
-      // Where the header tells the size and there is room for it, blocks that give more are damage.
-      if (room <= output.bytes.length)
-        damage(`the blocks of a frame give more than the ${size} bytes it has`);
-      return false;
-    }
-  }
-  if (size !== undefined && output.end !== start + size) {
-    damage(`a frame of ${size} bytes decodes to ${output.end - start}`);
-  }
-  return true;
+function readHeader(input: Input): Header {
+  const number = (width: number): number => numberAt(input.take(width), 0, width);
+  const descriptor = number(1);
+  const isSingleSegment = (descriptor & 0x20) !== 0;
+  if (descriptor & 8) damage("a reserved bit of the frame's header is set");
+  if (descriptor & 3) damage("the frame asks for a dictionary, and there is none");
+  const window = isSingleSegment ? undefined : number(1);
+  const width = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0;
+  const size = width === 0 ? undefined : number(width) + (width === 2 ? 256 : 0);
+  // An exponent, and eighths.
+  const reach = window === undefined ? (size ?? 0) : 2 ** (10 + (window >> 3)) * (1 + (window & 7) / 8);
+  return { size, reach, hasChecksum: (descriptor & 4) !== 0 };
 }
 
-function decodeBlock(
-  bytes: Uint8Array,
-  { kind, start, length }: Block,
-  state: State,
-  literals: Uint8Array,
-  output: Output,
-): boolean {
-  const from = output.end;
-  if (kind === COMPRESSED)
-    return decodeCompressed(bytes.subarray(start, start + length), state, literals, output);
-  if (from + length > output.bytes.length) return false;
-  if (kind === RAW) output.bytes.set(bytes.subarray(start, start + length), from);
-  else output.bytes.fill(bytes[start] ?? 0, from, from + length);
-  output.end = from + length;
-  return true;
-}
+// Room beyond what is kept: the more, the less often it is moved.
+const MAX_ROOM = 1 << 25;
 
-function decodeCompressed(block: Uint8Array, state: State, scratch: Uint8Array, output: Output): boolean {
-  const section = readLiterals(block, state, scratch);
-  if (!section) return false;
-  const { literals, end } = section;
-  const { count, at } = readSequenceCount(block, end);
-  if (count === 0) {
-    if (at !== block.length) damage("a block goes on after its literals");
-    return appendLiterals(literals, 0, output);
-  }
-  const { tables, end: tablesEnd } = readTables(block, at, state.tables);
-  state.tables = tables;
-  const stream = bitStream(block, tablesEnd, block.length);
-  const used = runSequences(count, stream, tables, state, literals, output);
-  return used !== undefined && appendLiterals(literals, used, output);
-}
-
-function appendLiterals(literals: Uint8Array, from: number, output: Output): boolean {
-  const end = output.end + literals.length - from;
-  if (end > output.bytes.length) return false;
-  output.bytes.set(literals.subarray(from), output.end);
-  output.end = end;
-  return true;
-}
-
-/** The bytes that a block has beside what it repeats; nothing where they alone are more than there is room for. */
-function readLiterals(
-  block: Uint8Array,
-  state: State,
-  scratch: Uint8Array,
-): { readonly literals: Uint8Array; readonly end: number } | undefined {
-  const first = numberAt(block, 0, 1);
-  const [kind, format] = [first & 3, (first >> 2) & 3];
-  if (kind === RAW || kind === REPEATED_BYTE) {
-    const width = [1, 2, 1, 3][format] ?? 1;
-    const size = numberAt(block, 0, width) >> (width === 1 ? 3 : 4);
-    const end = width + (kind === RAW ? size : 1);
-    if (size > MAX_BLOCK || end > block.length) damage("the literals of a block are cut short");
-    if (kind === RAW) return { literals: block.subarray(width, end), end };
-    if (size > scratch.length) return undefined;
-    return { literals: scratch.subarray(0, size).fill(block[width] ?? 0), end };
-  }
-  const width = [3, 3, 4, 5][format] ?? 3;
-  const bits = [10, 10, 14, 18][format] ?? 10;
-  const sizes = Math.floor(numberAt(block, 0, width) / 16);
-  const size = sizes % 2 ** bits;
-  const end = width + Math.floor(sizes / 2 ** bits);
-  if (size > MAX_BLOCK || end > block.length) damage("the literals of a block are cut short");
-  if (size > scratch.length) return undefined;
-  let at = width;
-  if (kind === COMPRESSED) {
-    const { table, end: tableEnd } = readHuffmanTable(block, at, end);
-    state.huffman = table;
-    at = tableEnd;
-  }
-  const table = state.huffman ?? damage("a block refers to a Huffman table before it, and there is none");
-  const literals = scratch.subarray(0, size);
-  decodeStreams(block, at, end, format === 0 ? 1 : 4, table, literals);
-  return { literals, end };
-}
-
-// Four streams each give a quarter, rounded up, and the last what remains. Three lengths come before them.
-function decodeStreams(
-  block: Uint8Array,
-  start: number,
-  end: number,
-  count: 1 | 4,
-  table: HuffmanTable,
-  literals: Uint8Array,
-): void {
-  const size = literals.length;
-  if (count === 1) {
-    decodeHuffman(table, bitStream(block, start, end), literals, 0, size);
-    return;
-  }
-  const each = (size + 3) >> 2;
-  let at = start + 6;
-  for (let i = 0; i < 4; i++) {
-    const next = i === 3 ? end : at + numberAt(block, start + 2 * i, 2);
-    if (next > end || 3 * each > size) damage("the streams of a block's literals are cut short");
-    decodeHuffman(table, bitStream(block, at, next), literals, i * each, i === 3 ? size : (i + 1) * each);
-    at = next;
-  }
-}
-
-function readSequenceCount(block: Uint8Array, at: number): { readonly count: number; readonly at: number } {
-  const first = numberAt(block, at, 1);
-  if (first < 128) return { count: first, at: at + 1 };
-  if (first < 255) return { count: (first - 128) * 256 + numberAt(block, at + 1, 1), at: at + 2 };
-  return { count: numberAt(block, at + 1, 2) + 0x7f00, at: at + 3 };
-}
-
-/** A length or an offset is a code and some bits more: the least number of each code, and how many bits follow. */
-type Numbers = { readonly least: readonly number[]; readonly bits: readonly number[] };
-
-const numbers = (first: number, bits: readonly number[]): Numbers => {
-  let next = first;
-  const least = bits.map((width) => {
-    next += 2 ** width;
-    return next - 2 ** width;
-  });
-  return { least, bits };
-};
-const times = (count: number, value: number): readonly number[] => new Array<number>(count).fill(value);
-const upTo = (last: number, from: number): readonly number[] =>
-  Array.from({ length: last - from + 1 }, (_, i) => from + i);
-
-const LITERAL_LENGTHS = numbers(0, [...times(16, 0), ...times(4, 1), 2, 2, 3, 3, 4, ...upTo(16, 6)]);
-const MATCH_LENGTHS = numbers(3, [...times(32, 0), ...times(4, 1), 2, 2, 3, 3, 4, 4, 5, ...upTo(16, 7)]);
-
-/** How codes are told: the machine where nothing else is said, and the largest that a frame may describe. */
-type Field = {
-  readonly usual: StateTable;
-  readonly limits: { readonly log: number; readonly symbols: number };
-};
-
-const LITERAL_FIELD: Field = {
-  usual: stateTable(
-    [4, 3, ...times(11, 2), ...times(3, 1), ...times(9, 2), 3, 2, ...times(5, 1), ...times(4, -1)],
-    6,
-  ),
-  limits: { log: 9, symbols: 36 },
-};
-const OFFSET_FIELD: Field = {
-  usual: stateTable([...times(6, 1), ...times(3, 2), ...times(15, 1), ...times(5, -1)], 5),
-  limits: { log: 8, symbols: 32 },
-};
-const MATCH_FIELD: Field = {
-  usual: stateTable([1, 4, 3, ...times(6, 2), ...times(37, 1), ...times(7, -1)], 6),
-  limits: { log: 9, symbols: 53 },
-};
-const FIELDS = [LITERAL_FIELD, OFFSET_FIELD, MATCH_FIELD] as const;
-
-type Tables = readonly [literals: StateTable, offsets: StateTable, matches: StateTable];
-
-function readTables(
-  block: Uint8Array,
-  start: number,
-  before: Tables | undefined,
-): { readonly tables: Tables; readonly end: number } {
-  const modes = numberAt(block, start, 1);
-  if (modes & 3) damage("a reserved bit of a block's modes is set");
-  let at = start + 1;
-  const tables = FIELDS.map(({ usual, limits }, i) => {
-    const mode = (modes >> (6 - 2 * i)) & 3;
-    if (mode === 0) return usual;
-    if (mode === 1) {
-      const symbol = numberAt(block, at++, 1);
-      if (symbol >= limits.symbols)
-        damage(`code ${symbol} is unknown; expected at most ${limits.symbols - 1}`);
-      return constantTable(symbol);
-    }
-    if (mode === 3) return before?.[i] ?? damage("a block refers to a table before it, and there is none");
-    const { table, end } = readStateTable(block, at, block.length, limits);
-    at = end;
-    return table;
-  });
-  const [literals, offsets, matches] = tables;
-  if (!literals || !offsets || !matches) return damage("three tables are expected");
-  return { tables: [literals, offsets, matches], end: at };
-}
-
-/**
- * Copies literals and repeats what was written before, one sequence after another. The result is how many literals
- * were used, or nothing when there is no room for more.
- */
-function runSequences(
-  count: number,
-  stream: BitStream,
-  [literalTable, offsetTable, matchTable]: Tables,
-  { start, offsets }: State,
-  literals: Uint8Array,
-  output: Output,
-): number | undefined {
-  const out = output.bytes;
-  const last = output.end + MAX_BLOCK;
-  let end = output.end;
-  let used = 0;
-  let literalState = readBits(stream, literalTable.log);
-  let offsetState = readBits(stream, offsetTable.log);
-  let matchState = readBits(stream, matchTable.log);
-  for (let i = 0; i < count; i++) {
-    const offsetCode = offsetTable.symbols[offsetState] ?? 0;
-    const matchCode = matchTable.symbols[matchState] ?? 0;
-    const literalCode = literalTable.symbols[literalState] ?? 0;
-    const value = 2 ** offsetCode + readBits(stream, offsetCode);
-    const match =
-      (MATCH_LENGTHS.least[matchCode] ?? 0) + readBits(stream, MATCH_LENGTHS.bits[matchCode] ?? 0);
-    const length =
-      (LITERAL_LENGTHS.least[literalCode] ?? 0) + readBits(stream, LITERAL_LENGTHS.bits[literalCode] ?? 0);
-    if (i < count - 1) {
-      literalState = step(literalTable, literalState, stream);
-      matchState = step(matchTable, matchState, stream);
-      offsetState = step(offsetTable, offsetState, stream);
-    }
-    const offset = takeOffset(offsets, value, length === 0);
-    if (bitsLeft(stream) < 0) damage("the sequences of a block are cut short");
-    if (used + length > literals.length) damage("a sequence asks for more literals than there are");
-    if (end + length + match > last) damage(`a block of more than ${MAX_BLOCK} bytes`);
-    if (end + length + match > out.length) return undefined;
-    for (const stop = used + length; used < stop; ) out[end++] = literals[used++] ?? 0;
-    if (offset > end - start || offset === 0) damage("a sequence refers to before the beginning");
-    if (offset >= match && match > 32) {
-      out.copyWithin(end, end - offset, end - offset + match);
-      end += match;
-    } else {
-      for (const stop = end + match; end < stop; end++) out[end] = out[end - offset] ?? 0;
-    }
-  }
-  if (bitsLeft(stream) !== 0) damage("bits are left after the sequences of a block");
-  if (end + literals.length - used > last) damage(`a block of more than ${MAX_BLOCK} bytes`);
-  output.end = end;
-  return used;
-}
-
-const step = ({ bits, next }: StateTable, state: number, stream: BitStream): number =>
-  (next[state] ?? 0) + readBits(stream, bits[state] ?? 0);
-
-// Values 1 to 3 stand for offsets used before, a different one after a sequence without literals.
-function takeOffset(offsets: [number, number, number], value: number, isWithoutLiterals: boolean): number {
-  const which = value > 3 ? 3 : value - 1 + (isWithoutLiterals ? 1 : 0);
-  const [first, second, third] = offsets;
-  const offset = value > 3 ? value - 3 : which === 3 ? first - 1 : (offsets[which] ?? 0);
-  if (which === 0) return offset;
-  offsets[2] = which === 1 ? third : second;
-  offsets[1] = first;
-  offsets[0] = offset;
-  return offset;
+/** Makes room for a block. What no offset reaches any more goes; memory grows with what was decoded, not with a claim. */
+function makeRoom(output: Output, reach: number): void {
+  const { bytes, end } = output;
+  if (end + MAX_BLOCK <= bytes.length) return;
+  const kept = Math.min(end, reach);
+  const wanted = kept + Math.max(MAX_BLOCK, Math.min(kept, MAX_ROOM));
+  if (wanted > bytes.length) {
+    output.bytes = new Uint8Array(wanted);
+    output.bytes.set(bytes.subarray(end - kept, end));
+  } else bytes.copyWithin(0, end - kept, end);
+  output.end = kept;
 }

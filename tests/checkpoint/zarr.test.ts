@@ -258,7 +258,117 @@ test("a chunk of which parts are wanted is decoded once, and what is held of chu
     return reads.length;
   };
   expect([0, 0, 1, 0, 2, 0, 1].map(touch)).toEqual([1, 0, 1, 0, 1, 0, 1]);
-  expect([...memo.values()].reduce((sum, bytes) => sum + bytes.length, 0)).toBe(2 * rows * row);
+  expect([...memo.values()].reduce((sum, kept) => sum + (kept as Uint8Array).length, 0)).toBe(2 * rows * row);
+});
+
+describe("a chunk too large to be kept", () => {
+  // 1280 blocks of 128 KiB, each of one byte repeated; rows of 1 MiB.
+  const [rows, columns, row] = [10, 16, 1 << 20];
+  const BLOCK = 1 << 17;
+  const blocks = (rows * columns * row) / BLOCK;
+  const valueAt = (at: number): number => Math.floor(at / BLOCK) % 251;
+  const frame = (count = blocks): Uint8Array => {
+    const bytes = Buffer.alloc(6 + count * 4);
+    bytes.writeUInt32LE(0xfd2fb528, 0);
+    bytes.writeUInt8(0, 4);
+    bytes.writeUInt8((20 - 10) << 3, 5);
+    for (let i = 0; i < count; i++) {
+      bytes.writeUIntLE((BLOCK << 3) | 2 | (i === count - 1 ? 1 : 0), 6 + i * 4, 3);
+      bytes.writeUInt8(valueAt(i * BLOCK), 9 + i * 4);
+    }
+    return bytes;
+  };
+  const metadata = {
+    zarr_format: 2,
+    shape: [rows, columns, row],
+    chunks: [rows, columns, row],
+    dtype: "|u1",
+    compressor: { id: "zstd", level: 1 },
+    order: "C",
+  };
+  /** The array, what is held of it, and how often its chunk was begun. */
+  const opened = (body = frame()) => {
+    const store = storeOf(
+      new Map([
+        ["w/.zarray", json(metadata)],
+        ["w/0.0.0", body],
+      ]),
+    );
+    let begun = 0;
+    const counted: KvReader = {
+      ...store,
+      read(key, range) {
+        if (key === "w/0.0.0" && !range?.offset) begun++;
+        return store.read(key, range);
+      },
+    };
+    const memo: Memo = new Map();
+    const array = openArray(counted, "w", { version: 2, isComplete: true, memo });
+    const held = (): number =>
+      [...memo.values()].reduce((n, kept) => n + (kept instanceof Uint8Array ? kept.length : kept.held()), 0);
+    return { array, held, begun: () => begun };
+  };
+  const boxAt = (i: number, first = 0, last = row): Box => [
+    [Math.floor(i / columns), Math.floor(i / columns) + 1],
+    [i % columns, (i % columns) + 1],
+    [first, last],
+  ];
+  const isRight = (bytes: Uint8Array, at: number): boolean => {
+    const right = Buffer.alloc(bytes.length);
+    for (let i = 0; i < right.length; i += BLOCK - ((at + i) % BLOCK)) right.fill(valueAt(at + i), i);
+    return right.equals(bytes);
+  };
+
+  test("is decoded once and not held while its boxes come in order, and held whole when they do not", () => {
+    const { array, held, begun } = opened();
+    for (let i = 1; i < rows * columns; i += 7) {
+      expect(isRight(array.read(boxAt(i, 5, row - 3)), i * row + 5)).toBe(true);
+      expect(held()).toBeLessThan(1 << 23);
+    }
+    expect(begun()).toBe(1);
+    for (const i of [3, 1, 2, 159]) expect(isRight(array.read(boxAt(i)), i * row)).toBe(true);
+    expect(begun()).toBe(2);
+    expect(held()).toBe(rows * columns * row);
+  });
+
+  test("is held whole at once where boxes reach over most of it", () => {
+    const { array, held, begun } = opened();
+    const at = [3, 2, 11];
+    for (const start of at) {
+      const bytes = array.read([
+        [0, rows],
+        [start, start + 1],
+        [9, 10],
+      ]);
+      expect([...bytes]).toEqual(
+        Array.from({ length: rows }, (_, i) => valueAt((i * columns + start) * row + 9)),
+      );
+    }
+    expect(begun()).toBe(1);
+    expect(held()).toBe(rows * columns * row);
+  });
+
+  test("is right up to where it is damaged, and an error from there on", () => {
+    const body = frame();
+    body[6 + 800 * 4] = 7;
+    const { array } = opened(body);
+    expect(isRight(array.read(boxAt(99)), 99 * row)).toBe(true);
+    for (const i of [100, 101])
+      expect(failure(() => array.read(boxAt(i)))).toMatchObject({
+        code: "zstd-damaged",
+        message: expect.stringContaining("memory/w/0.0.0: zstd-damaged: tensor `w`: chunk 0.0.0"),
+      });
+    expect(isRight(array.read(boxAt(3)), 3 * row)).toBe(true);
+  });
+
+  test.each([
+    ["shorter", -1, "expected 167772160 bytes of elements, found 167641088"],
+    ["longer", 1, "decodes to more than the 167772160 bytes expected at most"],
+  ])("that is %s than its shape says is an error with its last elements", (_, more, wanted) => {
+    const { array } = opened(frame(blocks + more));
+    array.read(boxAt(150));
+    expect(failure(() => array.read(boxAt(rows * columns - 1))).message).toContain(wanted);
+  });
 });
 
 describe("chunks that were never written", () => {
@@ -528,7 +638,7 @@ test("what a chunk unpacks to is limited beforehand", () => {
       ["w/0", bytes],
     ]);
     expect(failure(() => open(store, 2).read([[0, 4]])).message).toMatch(
-      /memory\/w\/0: (chunk|zstd)-damaged: tensor `w`: chunk 0: /,
+      /memory\/w\/0: (chunk-damaged|zstd-too-large): tensor `w`: chunk 0: /,
     );
   }
 });

@@ -1,12 +1,16 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { Q3Error } from "../../compiler/diag.ts";
+import { type Place, Q3Error } from "../../compiler/diag.ts";
 import { crc32c } from "../../runtime/checkpoint/crc32c.ts";
-import { decodeZstd } from "../../runtime/checkpoint/zstd.ts";
+import { type Encoded, inMemory } from "../../runtime/checkpoint/kv.ts";
+import { decodeZstd as decodeEncoded } from "../../runtime/checkpoint/zstd.ts";
 import { failure } from "./support.ts";
+
+const decodeZstd = (bytes: Uint8Array, limit: number, at: Place): Uint8Array =>
+  decodeEncoded(inMemory(bytes), limit, at);
 
 // Made by tests/oracles/zstd_golden.py.
 const GOLDENS: Readonly<Record<string, { frame: string; sha256: string; length: number }>> = JSON.parse(
@@ -45,6 +49,34 @@ test("more than the limit is refused, whether or not the header says it", () => 
       message: expect.stringMatching(/^a file: zstd-too-large: a chunk: /),
     });
   }
+});
+
+test("encoded bytes are read from the first to the last, a window at a time", () => {
+  const data = randomBytes(7 << 20);
+  const header = Buffer.from("28b52ffd0000", "hex");
+  const sizes = Array.from({ length: 100 }, (_, i) => (i * 40_503) % (1 << 17));
+  let at = 0;
+  const blocks = sizes.flatMap((size, i) => {
+    const block = Buffer.alloc(3);
+    block.writeUIntLE((size << 3) | (i === sizes.length - 1 ? 1 : 0), 0, 3);
+    at += size;
+    return [block, data.subarray(at - size, at)];
+  });
+  const encoded = Buffer.concat([header, ...blocks]);
+  expect(at).toBeLessThan(data.length);
+  let [largest, read] = [0, 0];
+  const counted: Encoded = {
+    size: encoded.length,
+    read(range) {
+      const bytes = inMemory(encoded).read(range);
+      largest = Math.max(largest, bytes.length);
+      read += bytes.length;
+      return bytes;
+    },
+  };
+  expect(Buffer.compare(decodeEncoded(counted, data.length, { file: "x" }), data.subarray(0, at))).toBe(0);
+  expect(largest).toBe(1 << 20);
+  expect(read).toBeLessThan(1.2 * encoded.length);
 });
 
 test("no input at all is no frame", () => {

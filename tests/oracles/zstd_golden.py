@@ -3,7 +3,8 @@
     pip install zstandard    # 0.25
     python tests/oracles/zstd_golden.py > tests/checkpoint/zstd-goldens.json
 
-Each entry is the frame in base64 and a SHA-256 of what it decodes to.
+Each entry is the frame in base64 and a SHA-256 of what it decodes to. The last ones repeat what lies almost as far back
+as the window reaches, which is much less than all.
 """
 
 import base64
@@ -30,6 +31,7 @@ def samples():
 
 def main():
     out = {}
+    draw = random.Random(2)
     for name, data in samples():
         for level in (1, 3, 19):
             plain = zstd.ZstdCompressor(level=level).compress(data)
@@ -40,6 +42,18 @@ def main():
                     "sha256": hashlib.sha256(data).hexdigest(),
                     "length": len(data),
                 }
+    for log in (10, 14, 17):
+        window = 1 << log
+        line = draw.randbytes(window // 32)
+        gaps = (bytes(draw.randrange(window * 8 // 10, window * 9 // 10)) for _ in range(600_000 // window))
+        data = b"".join(line + gap for gap in gaps)
+        plain = zstd.ZstdCompressionParameters.from_level(19, window_log=log)
+        frame = zstd.ZstdCompressor(compression_params=plain).compress(data)
+        out[f"a window of 2^{log} bytes"] = {
+            "frame": base64.b64encode(frame).decode(),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "length": len(data),
+        }
     print(json.dumps(out, indent=1))
 
 

@@ -102,16 +102,30 @@ export function rowBlocks(planned: Planned, source: TensorReader): Block[] {
   );
 }
 
-/** How many rows one chunk of the source is good for; nothing when each chunk reaches all of them. */
+/** How many rows one chunk of the source is good for; nothing when each of several chunks reaches all of them. */
 function stepOf({ moves, shape }: TensorPlan, { unit }: Cut, source: TensorReader): number | undefined {
   const [first] = moves;
   const [leading] = first?.target.dims[0] ?? [];
   if (!first || !leading) return undefined;
+  if (isOfOneChunk(moves, source)) return unit;
   const axis = first.source.dims.findIndex((factors) => factors[0]?.key === leading.key);
   const own = countOf((first.source.dims[axis] ?? []).slice(1).map((factor) => factor.size));
   const chunk = (chunkShape(source, first.from)[axis] ?? 1) / own;
   const isDivided = chunk < leading.size && Number.isInteger(chunk);
   return isDivided && (shape[0] ?? 0) % (chunk * unit) === 0 ? chunk * unit : undefined;
+}
+
+/** Whether all comes from one chunk of the source, which the reader keeps from block to block. */
+function isOfOneChunk(moves: readonly Move[], source: TensorReader): boolean {
+  const chunks = new Set<string>();
+  for (const { from, source: part } of moves) {
+    const shape = chunkShape(source, from);
+    const along = (at: number, axis: number): number => Math.floor(at / (shape[axis] ?? 1));
+    const box = boxOf(part);
+    chunks.add(`${from} ${box.map(([start], axis) => along(start, axis))}`);
+    chunks.add(`${from} ${box.map(([, stop], axis) => along(stop - 1, axis))}`);
+  }
+  return chunks.size === 1;
 }
 
 /** The shape of the first chunk of a source's tensor. */

@@ -2,6 +2,7 @@
 // compressed, the body, and a checksum over all of it.
 import type { Place } from "../../../compiler/diag.ts";
 import { crc32c } from "../crc32c.ts";
+import { inMemory } from "../kv.ts";
 import { decodeZstd } from "../zstd.ts";
 import { type FieldReader, failDamaged, readFields, writeFields } from "./fields.ts";
 
@@ -48,7 +49,7 @@ export function openEnvelope(
     failDamaged(where, `compression ${compression} is not known; expected 0 (none) or 1 (zstd)`);
   }
   const body = header.rest();
-  return readFields(compression === ZSTD ? decodeZstd(body, limit, where) : body, where);
+  return readFields(compression === ZSTD ? decodeZstd(inMemory(body), limit, where) : body, where);
 }
 
 /** Puts a body into an envelope, uncompressed. */

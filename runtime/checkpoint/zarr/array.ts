@@ -14,10 +14,10 @@ import {
   wholeBox,
 } from "../box.ts";
 import { attempt, type OnDamage, refuse } from "../damage.ts";
-import type { KvReader, KvWriter } from "../kv.ts";
+import type { Encoded, KvReader, KvWriter } from "../kv.ts";
 import type { Allocate, Box, StoredTensor } from "../tensors.ts";
 import type { Site } from "./codecs.ts";
-import { checksumsOf, type Encoded, failAbsent, filled, readChunks, readLayout } from "./layout.ts";
+import { checksumsOf, failAbsent, filled, readChunks, readLayout } from "./layout.ts";
 import type { Memo } from "./memo.ts";
 import type { ArrayMetadata } from "./metadata.ts";
 import { METADATA_V2, parseV2, printV2 } from "./v2.ts";

@@ -4,7 +4,8 @@ import { constants, gunzipSync, gzipSync, inflateSync } from "node:zlib";
 import { fail, type Place } from "../../../compiler/diag.ts";
 import { errno, reason } from "../../files.ts";
 import { crc32c } from "../crc32c.ts";
-import { decodeZstd } from "../zstd.ts";
+import { type Encoded, inMemory } from "../kv.ts";
+import { decodePieces, decodeZstd } from "../zstd.ts";
 
 /** Where bytes came from, for messages. */
 export type Site = {
@@ -39,7 +40,9 @@ export type BytesCodec = {
   /** The most bytes that `n` bytes may become. */
   encodedLimit(n: number): number;
   /** At most `limit` bytes, or an error. */
-  decode(bytes: Uint8Array, limit: number, site: Site): Uint8Array;
+  decode(encoded: Encoded, limit: number, site: Site): Uint8Array;
+  /** The same piece by piece, each good until the next is asked for. Only for codecs that need not see all before. */
+  pieces?(encoded: Encoded, limit: number, site: Site): Iterator<Uint8Array, void>;
   /** The bytes in parts, none of them copied without need. Only for codecs that q3c writes. */
   encode?(bytes: Uint8Array): readonly Uint8Array[];
 };
@@ -54,10 +57,10 @@ type Inflate = (bytes: Uint8Array, options: { readonly maxOutputLength: number }
 
 const inflateWith =
   (inflate: Inflate) =>
-  (bytes: Uint8Array, limit: number, site: Site): Uint8Array => {
-    const room = Math.min(limit, bytes.length * DEFLATE_RATIO);
+  (encoded: Encoded, limit: number, site: Site): Uint8Array => {
+    const room = Math.min(limit, encoded.size * DEFLATE_RATIO);
     try {
-      return inflate(bytes, { maxOutputLength: Math.max(1, room) });
+      return inflate(encoded.read(), { maxOutputLength: Math.max(1, room) });
     } catch (error) {
       if (errno(error) === undefined) throw error;
       const isLonger = errno(error) === "ERR_BUFFER_TOO_LARGE";
@@ -82,15 +85,12 @@ export const zlib: BytesCodec = {
   decode: inflateWith(inflateSync),
 };
 
-// A block of a repeated byte takes four bytes and unpacks to at most 128 KiB.
-const ZSTD_RATIO = (1 << 17) / 4;
-
 /** Zstandard. */
 export const zstd: BytesCodec = {
   name: "zstd",
   encodedLimit: compressedLimit,
-  decode: (bytes, limit, site) =>
-    decodeZstd(bytes, Math.min(limit, bytes.length * ZSTD_RATIO), placeOf(site)),
+  decode: (encoded, limit, site) => decodeZstd(encoded, limit, placeOf(site)),
+  pieces: (encoded, limit, site) => decodePieces(encoded, limit, placeOf(site)),
 };
 
 const CRC_BYTES = 4;
@@ -101,13 +101,14 @@ export const checksum32c: BytesCodec = {
   checksum: "CRC-32C",
   encodedLength: (n) => n + CRC_BYTES,
   encodedLimit: (n) => n + CRC_BYTES,
-  decode(bytes, limit, site) {
-    const length = bytes.length - CRC_BYTES;
+  decode(encoded, limit, site) {
+    const length = encoded.size - CRC_BYTES;
     if (length < 0 || length > limit)
       failDamaged(
         site,
-        `expected at most ${limit + CRC_BYTES} bytes with a check sum, found ${bytes.length}`,
+        `expected at most ${limit + CRC_BYTES} bytes with a check sum, found ${encoded.size}`,
       );
+    const bytes = encoded.read();
     const body = bytes.subarray(0, length);
     const stored = new DataView(bytes.buffer, bytes.byteOffset + length, CRC_BYTES).getUint32(0, true);
     const computed = crc32c(body);
@@ -127,11 +128,15 @@ const hex = (word: number): string => word.toString(16).padStart(8, "0");
 /** Undoes a chain of codecs, which are listed in the order of encoding; `limit` is for what was encoded. */
 export function decodeBytes(
   codecs: readonly BytesCodec[],
-  bytes: Uint8Array,
+  encoded: Encoded,
   limit: number,
   site: Site,
 ): Uint8Array {
   const limits = [limit];
   for (const codec of codecs) limits.push(codec.encodedLimit(limits.at(-1) ?? 0));
-  return codecs.reduceRight((coded, codec, i) => codec.decode(coded, limits[i] ?? 0, site), bytes);
+  const decoded = codecs.reduceRight(
+    (coded, codec, i) => inMemory(codec.decode(coded, limits[i] ?? 0, site)),
+    encoded,
+  );
+  return decoded.read();
 }

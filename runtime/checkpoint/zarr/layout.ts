@@ -9,15 +9,19 @@ import {
   gridOf,
   intersect,
   isSameBox,
+  offsetOf,
+  type Part,
   permute,
+  runAround,
   shapeOfBox,
   wholeBox,
 } from "../box.ts";
-import type { ByteRange } from "../kv.ts";
+import { type ByteRange, type Encoded, inMemory } from "../kv.ts";
 import type { Allocate, Box } from "../tensors.ts";
 import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
 import { type Element, toNative } from "./element.ts";
-import { forget, type Memo, recall } from "./memo.ts";
+import { readForward } from "./forward.ts";
+import { forget, isTooLarge, type Memo, recall } from "./memo.ts";
 
 /** The way from elements to the bytes of a chunk. */
 export type Layout = {
@@ -40,9 +44,6 @@ export type Sharding = {
     readonly isAtStart: boolean;
   };
 };
-
-/** Encoded bytes that lie somewhere, to be read whole or in part. */
-export type Encoded = { readonly size: number; read(range?: ByteRange): Uint8Array };
 
 /** What reading a chunk needs beside its bytes. */
 export type Reading = {
@@ -105,20 +106,70 @@ function readOrdered(
     const shard = codecs.length === 0 ? encoded : unpackShard(sharding, shape, codecs, encoded, reading);
     return readShards(sharding, shape, shard, box, reading);
   }
-  const { site, memo, room } = reading;
-  const whole = wholeBox(shape);
-  if (isSameBox(box, whole)) return decodeWhole(layout, shape, encoded, site);
-  const key = `${site.tensor}/${site.what}`;
-  let bytes = recall(memo, key);
-  if (!bytes) {
-    // Room is made first, so that the old and the new are never held together.
-    forget(memo, countOf(shape) * element.width);
-    bytes = decodeWhole(layout, shape, encoded, site);
-    memo.set(key, bytes);
-  }
+  const { site, room } = reading;
+  if (isSameBox(box, wholeBox(shape))) return decodeWhole(layout, shape, encoded, site);
+  const part =
+    decodeRows(layout, shape, encoded, box, reading) ?? decodeKept(layout, shape, encoded, reading);
+  if (isSameBox(part.box, box)) return part.bytes;
   const out = allocateFor(site, countOf(shapeOfBox(box)) * element.width, room);
-  copyBox({ box: whole, bytes }, { box, bytes: out }, element.width);
+  copyBox(part, { box, bytes: out }, element.width);
   return out;
+}
+
+const memoKey = ({ site }: Reading): string => `${site.tensor}/${site.what}`;
+
+/** All of a chunk, which is kept for the next box of it. */
+function decodeKept(layout: Layout, shape: readonly number[], encoded: Encoded, reading: Reading): Part {
+  const { site, memo } = reading;
+  const key = memoKey(reading);
+  const kept = recall(memo, key);
+  const box = wholeBox(shape);
+  if (kept instanceof Uint8Array) return { box, bytes: kept };
+  // Room is made first, so that the old and the new are never held together.
+  memo.delete(key);
+  forget(memo, countOf(shape) * layout.element.width);
+  const bytes = decodeWhole(layout, shape, encoded, site);
+  memo.set(key, bytes);
+  return { box, bytes };
+}
+
+// Rows that are more of a chunk than this part of it might as well be taken from the whole.
+const MAX_SHARE = 1 / 8;
+
+/**
+ * The rows around a box, of a chunk that is too large to be kept. Nothing where its codecs want to see all of it, and
+ * where boxes do not follow each other: then it is better decoded whole, and once.
+ */
+function decodeRows(
+  { element, bytes: codecs }: Layout,
+  shape: readonly number[],
+  encoded: Encoded,
+  box: Box,
+  reading: Reading,
+): Part | undefined {
+  const { site, memo, room } = reading;
+  const [codec, ...others] = codecs;
+  const length = countOf(shape) * element.width;
+  if (!isTooLarge(length) || !codec?.pieces || others.length > 0) return undefined;
+  const rows = runAround(box, shape);
+  const range = {
+    offset: offsetOf(rows, shape) * element.width,
+    length: countOf(shapeOfBox(rows)) * element.width,
+  };
+  if (range.length > length * MAX_SHARE) return undefined;
+  const key = memoKey(reading);
+  const kept = recall(memo, key);
+  if (kept instanceof Uint8Array) return undefined;
+  const forward = kept ?? readForward(codec.pieces(encoded, length, site), length, site);
+  // What failed once is not gone on with.
+  memo.delete(key);
+  const bytes = forward.read(range, (size) =>
+    allocateFor(site, size, isSameBox(rows, box) ? room : allocate),
+  );
+  if (!bytes) return undefined;
+  memo.set(key, forward);
+  forget(memo, 0);
+  return { box: rows, bytes: toNative(element, bytes) };
 }
 
 function decodeWhole(
@@ -128,7 +179,7 @@ function decodeWhole(
   site: Site,
 ): Uint8Array {
   const length = countOf(shape) * element.width;
-  const stored = decodeBytes(codecs, encoded.read(), length, site);
+  const stored = decodeBytes(codecs, encoded, length, site);
   if (stored.length !== length)
     failDamaged(site, `expected ${length} bytes of elements, found ${stored.length}`);
   return toNative(element, stored);
@@ -148,14 +199,9 @@ function unpackShard(
 ): Encoded {
   const count = countOf(gridOf(shape, sharding.chunk));
   const inner = longest(sharding.layout, sharding.chunk);
-  const bytes = decodeBytes(codecs, encoded.read(), inner * count + indexLength(sharding, count), site);
+  const bytes = decodeBytes(codecs, encoded, inner * count + indexLength(sharding, count), site);
   return inMemory(bytes);
 }
-
-const inMemory = (bytes: Uint8Array): Encoded => ({
-  size: bytes.length,
-  read: (range) => (range ? bytes.subarray(range.offset, range.offset + range.length) : bytes),
-});
 
 /** The check sums that every byte of the elements is under; none when damage can go unnoticed. */
 export const checksumsOf = ({ bytes, sharding }: Layout): readonly string[] => [
@@ -247,7 +293,7 @@ function readIndex(sharding: Sharding, count: number, shard: Encoded, site: Site
       `an index of ${count} inner chunks takes ${length} bytes, but the shard has ${shard.size}`,
     );
   const offset = index.isAtStart ? 0 : shard.size - length;
-  const bytes = decodeBytes(index.codecs, shard.read({ offset, length }), count * ENTRY_BYTES, {
+  const bytes = decodeBytes(index.codecs, inMemory(shard.read({ offset, length })), count * ENTRY_BYTES, {
     ...site,
     what: `${site.what}, index of its inner chunks`,
   });

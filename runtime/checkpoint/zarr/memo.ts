@@ -1,27 +1,35 @@
 // Decoded chunks of which only a part was wanted: the next box is often the next part of one of them.
+import type { Forward } from "./forward.ts";
+
+/** What there is of a chunk: all of it, or as much as was wanted so far. */
+export type Kept = Uint8Array | Forward;
 
 /** The chunks decoded last, by name, in the order in which they were used. */
-export type Memo = Map<string, Uint8Array>;
+export type Memo = Map<string, Kept>;
 
 // Enough for the pieces of a layer's tensor to be there when the next layer wants its part of them.
 const LIMIT = 1 << 27;
 
+/** Whether a chunk of so many bytes would push out all others. */
+export const isTooLarge = (length: number): boolean => length > LIMIT;
+
 /** A chunk that was decoded lately. */
-export function recall(memo: Memo, key: string): Uint8Array | undefined {
-  const bytes = memo.get(key);
-  if (bytes) {
+export function recall(memo: Memo, key: string): Kept | undefined {
+  const kept = memo.get(key);
+  if (kept) {
     memo.delete(key);
-    memo.set(key, bytes);
+    memo.set(key, kept);
   }
-  return bytes;
+  return kept;
 }
 
 /** Makes room for so many bytes: together the chunks take no more than 128 MiB, unless it is one alone. */
 export function forget(memo: Memo, length: number): void {
-  let held = [...memo.values()].reduce((sum, bytes) => sum + bytes.length, length);
-  for (const [key, bytes] of memo) {
+  const heldBy = (kept: Kept): number => (kept instanceof Uint8Array ? kept.length : kept.held());
+  let held = [...memo.values()].reduce((sum, kept) => sum + heldBy(kept), length);
+  for (const [key, kept] of memo) {
     if (held <= LIMIT) return;
     memo.delete(key);
-    held -= bytes.length;
+    held -= heldBy(kept);
   }
 }

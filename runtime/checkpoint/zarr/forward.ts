@@ -1,0 +1,43 @@
+// Chunks too large to be kept: decoded from the first byte on, as far as ranges are asked for, which must come in order.
+import type { ByteRange } from "../kv.ts";
+import type { Allocate } from "../tensors.ts";
+import { failDamaged, type Site } from "./codecs.ts";
+
+/** A chunk that is being decoded. */
+export type Forward = {
+  /** The bytes of a range, in `room`; nothing when it begins before the piece that was decoded last. */
+  read(range: ByteRange, room: Allocate): Uint8Array | undefined;
+  /** Bytes of memory that it takes, about. */
+  held(): number;
+};
+
+/** Reads a chunk of `length` bytes from its pieces, each of which is good until the next is asked for. */
+export function readForward(pieces: Iterator<Uint8Array, void>, length: number, site: Site): Forward {
+  let piece: Uint8Array = new Uint8Array();
+  let start = 0;
+  const next = (): boolean => {
+    const { done, value } = pieces.next();
+    start += piece.length;
+    piece = value ?? new Uint8Array();
+    return done !== true;
+  };
+  const failLength = (found: number): never =>
+    failDamaged(site, `expected ${length} bytes of elements, found ${found}`);
+  return {
+    read({ offset, length: wanted }, room) {
+      if (offset < start) return undefined;
+      const bytes = room(wanted);
+      for (let done = 0; done < wanted; ) {
+        const from = offset + done - start;
+        const part = piece.subarray(from, from + wanted - done);
+        bytes.set(part, done);
+        done += part.length;
+        if (done < wanted && !next()) failLength(start);
+      }
+      // With the last byte of the chunk its encoded bytes must be at their end too.
+      while (offset + wanted === length && next()) if (piece.length > 0) failLength(start + piece.length);
+      return bytes;
+    },
+    held: () => piece.buffer.byteLength,
+  };
+}
