@@ -172,11 +172,13 @@ export const convert: Command<typeof flags> = {
     const { formatBytes } = await import("../compiler/plan/report.ts");
     const { prepareConversion } = await import("../runtime/checkpoint/convert/convert.ts");
     const source = sourceOf(config, from, hfPath, io.cwd);
+    const to = formatNamed(given.to);
+    const { params: own } = forwardModel(config);
     const prepared = prepareConversion({
       source,
-      to: formatNamed(given.to),
+      to,
       output: resolve(io.cwd, values.base_output_directory),
-      params: { own: forwardModel(config).params, draft: draftParams(config) },
+      params: { own, draft: draftParams(config, own) },
       tree: { scanned: values.scan_layers, scanAxis: values.param_scan_axis },
       dtype: dtypeOf(config, given.save_dtype),
       files: hfPath === source ? undefined : hfPath,

@@ -1,5 +1,6 @@
 // Element types: names as printed in IR, byte widths, the tfjs dtype that holds their numbers, and the other spellings
 // users write.
+import { invariant } from "./diag.ts";
 
 const DTYPES = {
   f32: { bytes: 4, float: true, tfjs: "float32", aliases: ["float32", "F32"] },
@@ -20,3 +21,10 @@ export const isFloat = (dtype: DType): boolean => DTYPES[dtype].float;
 /** The dtype a user or a file names (`bfloat16`, `BF16`, `bf16`), or nothing. */
 export const findDType = (name: string): DType | undefined =>
   dtypes.find((dtype) => dtype === name || (DTYPES[dtype].aliases as readonly string[]).includes(name));
+
+/** The dtype that a configuration names, which has let no other name through. */
+export function dtypeNamed(name: string): DType {
+  const dtype = findDType(name);
+  invariant(dtype, `the configuration let the dtype ${name} through`);
+  return dtype;
+}

@@ -7,8 +7,8 @@ import type { ParamDecl } from "./arch/param.ts";
 import { type Architecture, parseArchitecture } from "./arch/syntax.ts";
 import type { Config } from "./config/load.ts";
 import type { ConfigValue } from "./config/value.ts";
-import { fail, invariant } from "./diag.ts";
-import { type DType, findDType } from "./dtype.ts";
+import { fail } from "./diag.ts";
+import { dtypeNamed } from "./dtype.ts";
 import { flopsOf } from "./ir/cost.ts";
 import { allNodes, rewriteBlock } from "./ir/rewrite.ts";
 import { byteSize, elements } from "./ir/shape.ts";
@@ -27,8 +27,17 @@ export type ForwardOptions = {
   readonly values?: Readonly<Record<string, ConfigValue>>;
 };
 
-/** The architecture a configuration names. */
+// A command makes several programs of one configuration.
+const architectures = new WeakMap<Config, Architecture>();
+
+/** The architecture a configuration names, read once. */
 export function readArchitecture(config: Config): Architecture {
+  const read = architectures.get(config) ?? parseNamed(config);
+  architectures.set(config, read);
+  return read;
+}
+
+function parseNamed(config: Config): Architecture {
   const path = config.values.arch_file;
   const shown = relative(process.cwd(), path);
   try {
@@ -44,13 +53,6 @@ export function readArchitecture(config: Config): Architecture {
       at: { file: path },
     });
   }
-}
-
-/** The IR dtype of a configuration's dtype name. */
-export function dtypeNamed(name: string): DType {
-  const dtype = findDType(name);
-  invariant(dtype, `the configuration let the dtype ${name} through`);
-  return dtype;
 }
 
 function elaborateOptions(
@@ -84,11 +86,14 @@ export function draftModel(config: Config, options: ForwardOptions = {}): Elabor
   return arch.draft && elaborate(arch, elaborateOptions(config, options), "draft");
 }
 
-/** Parameters that the draft has beside the model's: a checkpoint holds all of them or none. */
-export function draftParams(config: Config): readonly ParamDecl[] {
+/** Parameters that the draft has beside the model's `own`: a checkpoint holds all of them or none. */
+export function draftParams(
+  config: Config,
+  own: readonly ParamDecl[] = forwardModel(config).params,
+): readonly ParamDecl[] {
   const draft = draftModel(config);
   if (!draft) return [];
-  const shared = new Set(forwardModel(config).params.map(({ path }) => path));
+  const shared = new Set(own.map(({ path }) => path));
   return draft.params.filter(({ path }) => !shared.has(path));
 }
 

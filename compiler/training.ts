@@ -4,10 +4,11 @@ import { differentiate } from "./autodiff/differentiate.ts";
 import { wrapLayers } from "./autodiff/remat.ts";
 import type { Config } from "./config/load.ts";
 import { invariant } from "./diag.ts";
+import { dtypeNamed } from "./dtype.ts";
 import { blockBuilder, value } from "./ir/build.ts";
 import { dim, tensor } from "./ir/shape.ts";
 import type { Module, Role, Value } from "./ir/types.ts";
-import { dtypeNamed, forwardModel } from "./model.ts";
+import { forwardModel } from "./model.ts";
 import { policyNamed, type RematPolicy } from "./remat-policies.ts";
 import { LAYERS } from "./stacks.ts";
 

@@ -28,7 +28,7 @@ function withCheckpoint<R>(
 export function startingWeights(config: Config, params: readonly ParamDecl[]): Weights {
   const { weights_path: path, init_weights_seed: seed } = config.values;
   if (path === null) return initialWeights(params, seed);
-  return withCheckpoint(path, config, params, draftParams(config), (checkpoint, contents) =>
+  return withCheckpoint(path, config, params, draftParams(config, params), (checkpoint, contents) =>
     readWeights(checkpoint, contents, params),
   );
 }
@@ -39,9 +39,11 @@ export type DraftHead = { readonly params: readonly ParamDecl[]; readonly weight
 /** The head of the checkpoint that a run starts from; nothing when it has none. */
 export function startingDraft(config: Config): DraftHead | undefined {
   const { weights_path: path } = config.values;
-  const params = draftParams(config);
-  if (path === null || params.length === 0) return undefined;
-  return withCheckpoint(path, config, forwardModel(config).params, params, (checkpoint, contents) => {
+  if (path === null) return undefined;
+  const { params: own } = forwardModel(config);
+  const params = draftParams(config, own);
+  if (params.length === 0) return undefined;
+  return withCheckpoint(path, config, own, params, (checkpoint, contents) => {
     const held = new Set(paramsOf(checkpoint.tensors, contents).params);
     if (!params.every((param) => held.has(param))) return undefined;
     return { params, weights: readWeights(checkpoint, contents, params) };

@@ -3,9 +3,8 @@
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail, invariant } from "../../compiler/diag.ts";
-import type { DType } from "../../compiler/dtype.ts";
+import { type DType, dtypeNamed } from "../../compiler/dtype.ts";
 import { elements } from "../../compiler/ir/shape.ts";
-import { dtypeNamed } from "../../compiler/model.ts";
 import { requireNames } from "../checkpoint/compare-names.ts";
 import { decodeFloats, encodeFloats } from "../checkpoint/convert-dtype.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
