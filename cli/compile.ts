@@ -50,7 +50,7 @@ async function rematReport(config: Config): Promise<Emitted> {
 
 async function forward(config: Config, flags: PassChoices, json: boolean, io: Io): Promise<Emitted> {
   const { forwardModel } = await import("../compiler/model.ts");
-  const { forwardPipeline } = await import("../passes/index.ts");
+  const { forwardPipeline } = await import("../passes/forward.ts");
   const passes = forwardPipeline({ scanLayers: config.values.scan_layers });
   return throughPasses(
     { name: "elaborate", make: () => forwardModel(config).module },
@@ -64,7 +64,11 @@ async function forward(config: Config, flags: PassChoices, json: boolean, io: Io
 async function joint(config: Config, flags: PassChoices, json: boolean, io: Io): Promise<Emitted> {
   const { lossProgram, rematPolicyOf } = await import("../compiler/training.ts");
   const { trainingPipeline } = await import("../passes/index.ts");
-  const passes = trainingPipeline({ scanLayers: config.values.scan_layers, remat: rematPolicyOf(config) });
+  const { remat } = await import("../passes/remat.ts");
+  const passes = trainingPipeline({
+    scanLayers: config.values.scan_layers,
+    remat: remat(rematPolicyOf(config)),
+  });
   return throughPasses(
     { name: "elaborate", make: () => lossProgram(config).module },
     passes,

@@ -1,10 +1,10 @@
-// The passes, and the pipelines they make up.
+// The passes, and the pipeline of a training step; what of it comes before gradients is in forward.ts.
 import { differentiate } from "../compiler/autodiff/differentiate.ts";
 import { fail } from "../compiler/diag.ts";
-import type { RematPolicy } from "../compiler/remat-policies.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { commonSubexpressions } from "./common-subexpressions.ts";
 import { deadCode } from "./dead-code.ts";
+import { forwardPipeline, type PipelineChoices, tidy } from "./forward.ts";
 import { fuseKernels } from "./fuse-kernels.ts";
 import { type Pass, unknownPass } from "./pass.ts";
 import { planMemoryPass } from "./plan-memory.ts";
@@ -41,28 +41,8 @@ export function readPass(text: string): Pass {
   return fail({ code: "pass-policy", message }, 2);
 }
 
-export type PipelineChoices = {
-  /** Whether layers are scanned over (MaxText scan_layers). */
-  readonly scanLayers: boolean;
-  /** What the forward pass keeps of a layer (MaxText remat_policy); nothing to say where there is no backward pass. */
-  readonly remat?: RematPolicy;
-};
-
-const tidy: readonly Pass[] = [
-  canonicalize, // first, so that what is the same looks the same
-  commonSubexpressions,
-  deadCode,
-];
-
-/** What runs on a program before it is differentiated, or at all. */
-export const forwardPipeline = (choices: PipelineChoices): readonly Pass[] => [
-  ...(choices.scanLayers ? [scanLayers] : []), // first: once layers share values they are not alike
-  ...(choices.remat ? [remat(choices.remat)] : []), // likewise, and its regions go around a loop over layers
-  ...tidy,
-];
-
 /** What runs on a program with its gradients. */
-export const jointPipeline = (_choices: PipelineChoices): readonly Pass[] => [
+export const jointPipeline: readonly Pass[] = [
   ...tidy, // gradients come with products with one and reshapes back, and compute again what the forward has
   fuseKernels, // what joins a group is settled once nothing is computed twice
   planMemoryPass, // of the program as it will run
@@ -70,7 +50,7 @@ export const jointPipeline = (_choices: PipelineChoices): readonly Pass[] => [
 
 /** From a loss to the program of a training step, each pass under a name of its own. */
 export const trainingPipeline = (choices: PipelineChoices): readonly Pass[] =>
-  numbered([...forwardPipeline(choices), differentiation, ...jointPipeline(choices)]);
+  numbered([...forwardPipeline(choices), differentiation, ...jointPipeline]);
 
 /** The second pass of a name is `name.2`, as the printer has it with values. */
 function numbered(list: readonly Pass[]): readonly Pass[] {

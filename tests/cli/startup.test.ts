@@ -3,6 +3,8 @@ import { expect, test } from "@jest/globals";
 
 const staticImport = /^(?:import|export) (?!type )(?:[^;]*? from )?"([^"]+)";/gm;
 
+const root = new URL("../../", import.meta.url);
+
 /** Everything that is loaded when a file is, by following its imports. */
 function loaded(url: URL, seen = new Set<string>()): ReadonlySet<string> {
   if (seen.has(url.href)) return seen;
@@ -15,7 +17,21 @@ function loaded(url: URL, seen = new Set<string>()): ReadonlySet<string> {
 }
 
 test("help starts at once: no command loads a package, the configuration or an engine before it runs", () => {
-  const all = [...loaded(new URL("../../cli/main.ts", import.meta.url))];
+  const all = [...loaded(new URL("cli/main.ts", root))];
   expect(all.filter((name) => !/^node:|\/cli\/[a-z-]+\.ts$|\/compiler\/diag\.ts$/.test(name))).toEqual([]);
+  expect(all.length).toBeGreaterThan(10);
+});
+
+test.each([
+  ["runtime/checkpoint/open.ts", []],
+  ["runtime/checkpoint/convert/convert.ts", []],
+  ["runtime/checkpoint/convert/worker.ts", []],
+  ["runtime/train/save-worker.ts", []],
+  ["passes/forward.ts", []],
+  ["compiler/model.ts", ["chevrotain"]],
+  ["compiler/config/load.ts", ["chevrotain", "yaml"]],
+])("%s loads no package that its work has no use for: %j", (file, packages) => {
+  const all = [...loaded(new URL(file, root))];
+  expect(all.filter((name) => !/^(node|file):/.test(name)).sort()).toEqual(packages);
   expect(all.length).toBeGreaterThan(10);
 });

@@ -7,6 +7,7 @@ import { allNodes } from "../../compiler/ir/rewrite.ts";
 import { lossProgram, rematPolicyOf } from "../../compiler/training.ts";
 import { trainingPipeline } from "../../passes/index.ts";
 import { runPipeline } from "../../passes/pass.ts";
+import { remat } from "../../passes/remat.ts";
 
 /** Seconds of processor time, the better of two runs, and the nodes there are afterwards. */
 function compiled(layers: number, isScanned: boolean): { readonly seconds: number; readonly nodes: number } {
@@ -24,7 +25,7 @@ function compiled(layers: number, isScanned: boolean): { readonly seconds: numbe
   );
   const runs = [1, 2].map(() => {
     const started = process.cpuUsage();
-    const passes = trainingPipeline({ scanLayers: isScanned, remat: rematPolicyOf(config) });
+    const passes = trainingPipeline({ scanLayers: isScanned, remat: remat(rematPolicyOf(config)) });
     const { body } = runPipeline(lossProgram(config).module, passes);
     return { seconds: process.cpuUsage(started).user / 1e6, nodes: [...allNodes(body)].length };
   });

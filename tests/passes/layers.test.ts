@@ -10,9 +10,10 @@ import type { Module } from "../../compiler/ir/types.ts";
 import { forwardModel } from "../../compiler/model.ts";
 import { isLayerScan, stacksOf } from "../../compiler/stacks.ts";
 import { lossProgram } from "../../compiler/training.ts";
-import { differentiation, forwardPipeline, jointPipeline, passes } from "../../passes/index.ts";
+import { forwardPipeline } from "../../passes/forward.ts";
+import { differentiation, jointPipeline, passes } from "../../passes/index.ts";
 import { type Pass, runPipeline } from "../../passes/pass.ts";
-import { readPolicy } from "../../passes/remat.ts";
+import { readPolicy, remat } from "../../passes/remat.ts";
 import { scanLayers } from "../../passes/scan-layers.ts";
 import { unscanLayers } from "../../passes/unscan-layers.ts";
 import { stackWeights, unstackWeights } from "../../runtime/checkpoint/stack.ts";
@@ -116,7 +117,7 @@ describe("on random layers", () => {
         const whole = { scanLayers: true };
         for (const [forward, joint] of [
           [[scanLayers], []],
-          [forwardPipeline(whole), jointPipeline(whole)],
+          [forwardPipeline(whole), jointPipeline],
         ] as const) {
           const found = changedRun(module, plain, numbers, forward, joint);
           expectSameButRounding(engine, plain, operandsOf(plain, numbers), found, 1e-5);
@@ -242,8 +243,8 @@ describe("a small Qwen3-Next", () => {
   ])(
     "values and gradients stay through the pipelines, scan_layers=%s remat_policy=%s",
     (isScanned, policy) => {
-      const choices = { scanLayers: isScanned, remat: readPolicy(policy) };
-      expectSame(forwardPipeline(choices), jointPipeline(choices));
+      const choices = { scanLayers: isScanned, remat: remat(readPolicy(policy)) };
+      expectSame(forwardPipeline(choices), jointPipeline);
     },
   );
 
@@ -251,10 +252,7 @@ describe("a small Qwen3-Next", () => {
     const [two, three] = [8, 12].map((count) => {
       const choices = { scanLayers: true };
       const loss = lossProgram(tinyModel(`base_num_decoder_layers=${count}`)).module;
-      const joint = runPipeline(
-        differentiate(runPipeline(loss, forwardPipeline(choices))),
-        jointPipeline(choices),
-      );
+      const joint = runPipeline(differentiate(runPipeline(loss, forwardPipeline(choices))), jointPipeline);
       return [...allNodes(joint.body)].length;
     });
     expect(three).toBe(two);
