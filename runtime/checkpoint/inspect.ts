@@ -104,17 +104,19 @@ export type Reading = { readonly tensor: string; readonly bytes: number };
 // So many chunks of a tensor are named, and the rest are counted.
 const SHOWN_CHUNKS = 100;
 
-/** The parts in which a chunk is read, in their order: a large one need not be in memory whole. */
-function* rowsOf(chunk: Box, dtype: StoredDType): Generator<Box> {
-  const shape = shapeOfBox(chunk);
+/** The parts in which chunks are read, in their order: a large one need not be in memory whole. */
+function* partsOf(chunks: Iterable<Box>, dtype: StoredDType): Generator<Box> {
   const width = bitsOf(dtype) / 8;
-  if (width < 1) yield chunk;
-  else
-    for (const rows of chunkBoxes(shape, chunkOfRows(shape, width)))
-      yield rows.map(([start, stop], axis) => {
-        const [first = 0] = chunk[axis] ?? [];
-        return [first + start, first + stop] as const;
-      });
+  for (const chunk of chunks) {
+    const shape = shapeOfBox(chunk);
+    if (width < 1) yield chunk;
+    else
+      for (const rows of chunkBoxes(shape, chunkOfRows(shape, width)))
+        yield rows.map(([start, stop], axis) => {
+          const [first = 0] = chunk[axis] ?? [];
+          return [first + start, first + stop] as const;
+        });
+  }
 }
 
 /** Reads every chunk of every tensor that can be read, one at a time. */
@@ -122,9 +124,9 @@ export function* readAll({ tensors }: Checkpoint, onDamage: OnDamage): Generator
   for (const [tensor, { dtype }] of tensors.tensors) {
     const said = new Set<string>();
     let more = 0;
-    for (const box of tensors.chunksOf(tensor)) {
+    for (const rows of partsOf(tensors.chunksOf(tensor), dtype)) {
       try {
-        for (const rows of rowsOf(box, dtype)) yield { tensor, bytes: tensors.read(tensor, rows).length };
+        yield { tensor, bytes: tensors.read(tensor, rows).length };
       } catch (error) {
         if (!(error instanceof Q3Error)) throw error;
         if (said.has(error.message)) continue;

@@ -112,6 +112,45 @@ test("hundreds of chunks are counted", async () => {
   expect(found[101]).toContain("tensor `w`: 150 more chunks cannot be read");
 });
 
+test("a large chunk of several is read part by part, each of which may be damaged", async () => {
+  const path = join(scratch(), "item");
+  const shape = [3, 1 << 26];
+  const writer = createOrbax(path, [{ path: ["w"], dtype: "U8", shape: [1] }], { ocdbt: false });
+  writer.write("w", [[0, 1]], new Uint8Array(1));
+  writer.commit();
+  fs.rmSync(join(path, "q3c_checksums.json"));
+  fs.rmSync(join(path, "w"), { recursive: true });
+  fs.mkdirSync(join(path, "w", "c", "0"), { recursive: true });
+  const inner = { chunk_shape: [1, shape[1]], codecs: [{ name: "bytes" }, { name: "zstd" }] };
+  const sharding = { ...inner, index_codecs: [{ name: "bytes", configuration: { endian: "little" } }] };
+  const metadata = {
+    zarr_format: 3,
+    node_type: "array",
+    shape,
+    data_type: "uint8",
+    chunk_grid: { name: "regular", configuration: { chunk_shape: shape } },
+    chunk_key_encoding: { name: "default" },
+    fill_value: 0,
+    codecs: [{ name: "sharding_indexed", configuration: sharding }],
+  };
+  fs.writeFileSync(join(path, "w", "zarr.json"), JSON.stringify(metadata));
+  // Blocks of 128 KiB of zeros.
+  const blocks = Array.from({ length: 512 }, (_, i) => [i === 511 ? 3 : 2, 0, 16, 0]);
+  const frame = Uint8Array.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0, ...blocks.flat()]);
+  const index = new BigUint64Array(
+    [0, 1, 2].flatMap((i) => [BigInt(i * frame.length), BigInt(frame.length)]),
+  );
+  const chunk = Buffer.concat([frame, frame, frame, new Uint8Array(index.buffer)]);
+  const file = join(path, "w", "c", "0", "0");
+  fs.writeFileSync(file, chunk);
+  expect(await problems(path)).toEqual([]);
+  for (const i of [0, 2]) chunk[i * frame.length + 6 + 4 * 100] = 7;
+  fs.writeFileSync(file, chunk);
+  expect(await problems(path)).toEqual(
+    [0, 2].map((i) => expect.stringContaining(`tensor \`w\`: chunk c/0/0, inner chunk ${i}: not whole`)),
+  );
+});
+
 /** Six tensors in as many shards. */
 function saveShards(): string {
   const path = scratch();

@@ -15,11 +15,19 @@ export type Forward = {
 export function readForward(pieces: Iterator<Uint8Array, void>, length: number, site: Site): Forward {
   let piece: Uint8Array = new Uint8Array();
   let start = 0;
+  let failure: unknown;
   const next = (): boolean => {
-    const { done, value } = pieces.next();
-    start += piece.length;
-    piece = value ?? new Uint8Array();
-    return done !== true;
+    // Behind damage there is nothing, however often it is asked for.
+    if (failure !== undefined) throw failure;
+    try {
+      const { done, value } = pieces.next();
+      start += piece.length;
+      piece = value ?? new Uint8Array();
+      return done !== true;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
   };
   const failLength = (found: number): never =>
     failDamaged(site, `expected ${length} bytes of elements, found ${found}`);

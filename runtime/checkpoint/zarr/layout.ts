@@ -161,15 +161,13 @@ function decodeRows(
   const kept = recall(memo, key);
   if (kept instanceof Uint8Array) return undefined;
   const forward = kept ?? readForward(codec.pieces(encoded, length, site), length, site);
-  // What failed once is not gone on with.
   memo.delete(key);
+  forget(memo, forward.held());
+  memo.set(key, forward);
   const bytes = forward.read(range, (size) =>
     allocateFor(site, size, isSameBox(rows, box) ? room : allocate),
   );
-  if (!bytes) return undefined;
-  memo.set(key, forward);
-  forget(memo, 0);
-  return { box: rows, bytes: toNative(element, bytes) };
+  return bytes && { box: rows, bytes: toNative(element, bytes) };
 }
 
 function decodeWhole(
