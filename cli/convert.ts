@@ -15,7 +15,10 @@ const flags = {
     doc: "Hugging Face folder: what to convert, or else whose configuration and tokenizer go along",
   },
   dry_run: { doc: "print what would be written, and write nothing" },
-  parallel_threads: { value: "number", doc: "threads that work at the same time (about one for each core)" },
+  parallel_threads: {
+    value: "number",
+    doc: "threads that work at the same time (one more than there are cores)",
+  },
   save_dtype: { value: "string", doc: "dtype of the parameters, as weight_dtype=<dtype> says it" },
   lazy_load_tensors: { doc: "taken from MaxText's lines; tensors are always read when needed" },
   eager_load_method: { value: "string", doc: "taken from MaxText's lines; has no effect" },
@@ -204,9 +207,8 @@ export const convert: Command<typeof flags> = {
       }
       const progress = showProgress(io, { label: "converting", elsewhere: "quiet", unit: "bytes" });
       const start = performance.now();
-      // Parts of a tree are made durable one by one, and meanwhile another thread can use the core.
-      const usual = availableParallelism() + (prepared.to === "maxtext" ? 1 : 0);
-      const threads = bytes < THREADS_FROM ? 1 : (given.parallel_threads ?? usual);
+      // While one thread waits for the disk, another can use the core.
+      const threads = bytes < THREADS_FROM ? 1 : (given.parallel_threads ?? availableParallelism() + 1);
       await prepared.run(threads, progress);
       const seconds = (performance.now() - start) / 1000;
       if (given.json) io.out(JSON.stringify({ kind: "converted", path, bytes, seconds }));

@@ -1,10 +1,11 @@
 // Keys and their bytes: what zarr arrays lie on, be it a directory of files or an OCDBT database.
+import type { Allocate } from "./tensors.ts";
 
 /** Part of a value. */
 export type ByteRange = { readonly offset: number; readonly length: number };
 
-/** A value, or part of one: bytes that lie somewhere, to be read whole or in part. */
-export type Encoded = { readonly size: number; read(range?: ByteRange): Uint8Array };
+/** A value, or part of one: bytes that lie somewhere, to be read whole or in part, into `room` if they are copied. */
+export type Encoded = { readonly size: number; read(range?: ByteRange, room?: Allocate): Uint8Array };
 
 /** Bytes that lie in memory. */
 export const inMemory = (bytes: Uint8Array): Encoded => ({
@@ -18,8 +19,8 @@ export type KvReader = {
   readonly path: string;
   /** Every key with its value's size in bytes, sorted. */
   readonly keys: ReadonlyMap<string, number>;
-  /** A value, or part of it. Errors name the file it lies in. */
-  read(key: string, range?: ByteRange): Uint8Array;
+  /** A value, or part of it, in `room` if it comes from a file of its own. Errors name the file it lies in. */
+  read(key: string, range?: ByteRange, room?: Allocate): Uint8Array;
   /** The file a value lies in, for messages. */
   fileOf(key: string): string;
   close(): void;

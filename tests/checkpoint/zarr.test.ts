@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { KvReader } from "../../runtime/checkpoint/kv.ts";
 import type { Box } from "../../runtime/checkpoint/tensors.ts";
 import { openArray, type ZarrVersion } from "../../runtime/checkpoint/zarr/array.ts";
-import type { Memo } from "../../runtime/checkpoint/zarr/memo.ts";
+import { isWhole, type Memo } from "../../runtime/checkpoint/zarr/memo.ts";
 import { failure } from "./support.ts";
 import {
   type Chain,
@@ -258,7 +258,48 @@ test("a chunk of which parts are wanted is decoded once, and what is held of chu
     return reads.length;
   };
   expect([0, 0, 1, 0, 2, 0, 1].map(touch)).toEqual([1, 0, 1, 0, 1, 0, 1]);
-  expect([...memo.values()].reduce((sum, kept) => sum + (kept as Uint8Array).length, 0)).toBe(2 * rows * row);
+  expect([...memo.values()].reduce((sum, kept) => sum + (isWhole(kept) ? kept.bytes.length : 0), 0)).toBe(
+    2 * rows * row,
+  );
+});
+
+test("the memory of a chunk that is no longer held goes to another, not that of what was read", () => {
+  const [rows, row] = [60, 1 << 20];
+  const metadata = {
+    zarr_format: 2,
+    shape: [3 * rows, row],
+    chunks: [rows, row],
+    dtype: "|u1",
+    compressor: null,
+    order: "C",
+  };
+  const given = new Set<ArrayBufferLike>();
+  const filled: KvReader = {
+    ...storeOf(
+      new Map([
+        ["w/.zarray", json(metadata)],
+        ...[0, 1, 2].map((i) => [`w/${i}.0`, new Uint8Array()] as const),
+      ]),
+    ),
+    read(key, range, room) {
+      if (key === "w/.zarray") return json(metadata);
+      expect(range).toBe(undefined);
+      const bytes = room!(rows * row).fill(key.charCodeAt(2));
+      given.add(bytes.buffer);
+      return bytes;
+    },
+  };
+  const array = openArray(filled, "w", { version: 2, isComplete: true, memo: new Map() });
+  const order = [0, 1, 2, 0, 1, 1, 2, 0];
+  const read = order.map((chunk) =>
+    array.read([
+      [chunk * rows + 3, chunk * rows + 4],
+      [7, 15],
+    ]),
+  );
+  expect(read.map((bytes) => [...new Set(bytes)])).toEqual(order.map((chunk) => [48 + chunk]));
+  // Two are held, and the first was not held when it was read again.
+  expect(given.size).toBeLessThan(new Set(order).size + 1);
 });
 
 describe("a chunk too large to be kept", () => {
@@ -306,7 +347,7 @@ describe("a chunk too large to be kept", () => {
     const memo: Memo = new Map();
     const array = openArray(counted, "w", { version: 2, isComplete: true, memo });
     const held = (): number =>
-      [...memo.values()].reduce((n, kept) => n + (kept instanceof Uint8Array ? kept.length : kept.held()), 0);
+      [...memo.values()].reduce((n, kept) => n + (isWhole(kept) ? kept.bytes.length : kept.held()), 0);
     return { array, held, begun: () => begun };
   };
   const boxAt = (i: number, first = 0, last = row): Box => [

@@ -6,6 +6,7 @@ import { didYouMean, fail, invariant, type Place, Q3Error } from "../../../compi
 import { decodeUtf8, failRead, isTooLong, readAt, reason } from "../../files.ts";
 import { attempt, losing, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
+import type { Allocate } from "../tensors.ts";
 import type { DataFile, Location } from "./data-files.ts";
 import { failDamaged } from "./fields.ts";
 import { decodeManifest, type Manifest } from "./manifest.ts";
@@ -104,7 +105,7 @@ type Files = {
   pathOf(file: DataFile): string;
   sizeOf(file: DataFile): number;
   /** `what` lies there, and is named when the file is too short for it. */
-  read(location: Location, what: string): Uint8Array;
+  read(location: Location, what: string, room?: Allocate): Uint8Array;
   close(): void;
 };
 
@@ -139,12 +140,12 @@ function openFiles(root: string): Files {
     root,
     pathOf,
     sizeOf,
-    read(location, what) {
+    read(location, what, room) {
       requireInside(location, what, { pathOf, sizeOf });
       const { file, offset, length } = location;
       let bytes: Uint8Array;
       try {
-        bytes = readAt(use(file), offset, length);
+        bytes = readAt(use(file), offset, length, room);
       } catch (error) {
         if (isTooLong(error)) {
           fail({
@@ -282,7 +283,7 @@ function readerOver(path: string, files: Files, { entries, lost }: Tree): KvRead
   return {
     path,
     keys,
-    read(key, range) {
+    read(key, range, room) {
       const value = find(key);
       const { offset, length } = range ?? { offset: 0, length: value.length };
       invariant(
@@ -295,6 +296,7 @@ function readerOver(path: string, files: Files, { entries, lost }: Tree): KvRead
       return files.read(
         { file: value.file, offset: value.offset + offset, length },
         `the value of \`${key}\``,
+        room,
       );
     },
     fileOf(key) {

@@ -109,7 +109,7 @@ function readArray(
       const site = siteOf(`chunk ${local}`, store.path);
       return isComplete ? failAbsent(site) : filled(wanted, fill, site);
     }
-    const encoded: Encoded = { size, read: (range) => store.read(key, range) };
+    const encoded: Encoded = { size, read: (range, room) => store.read(key, range, room) };
     const site = siteOf(`chunk ${local}`, store.fileOf(key));
     return readLayout(layout, chunk, encoded, wanted, {
       site,

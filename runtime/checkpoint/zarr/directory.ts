@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
 import { failRead, flushDirectory, flushFile, isTooLong, readAt, writeAll, writing } from "../../files.ts";
 import type { ByteRange, KvReader, KvWriter } from "../kv.ts";
+import type { Allocate } from "../tensors.ts";
 
 /** Opens a directory. Links to files are followed, links to directories are not, so that the walk ends. */
 export function openDirectory(path: string): KvReader {
@@ -19,11 +20,11 @@ export function openDirectory(path: string): KvReader {
     path,
     keys,
     fileOf,
-    read(key, range) {
+    read(key, range, room) {
       const size = keys.get(key);
       if (size === undefined)
         fail({ code: "file-missing", message: "no such file", at: { file: fileOf(key) } });
-      return readFile(fileOf(key), range ?? { offset: 0, length: size });
+      return readFile(fileOf(key), range ?? { offset: 0, length: size }, room);
     },
     close() {},
   };
@@ -42,11 +43,11 @@ function listFiles(root: string, under: string): [key: string, size: number][] {
   return found;
 }
 
-function readFile(path: string, { offset, length }: ByteRange): Uint8Array {
+function readFile(path: string, { offset, length }: ByteRange, room?: Allocate): Uint8Array {
   try {
     const file = fs.openSync(path, "r");
     try {
-      const bytes = readAt(file, offset, length);
+      const bytes = readAt(file, offset, length, room);
       if (bytes.length === length) return bytes;
     } finally {
       fs.closeSync(file);

@@ -21,7 +21,7 @@ import type { Allocate, Box } from "../tensors.ts";
 import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
 import { type Element, toNative } from "./element.ts";
 import { readForward } from "./forward.ts";
-import { forget, isTooLarge, type Memo, recall } from "./memo.ts";
+import { forget, isTooLarge, isWhole, type Memo, recall } from "./memo.ts";
 
 /** The way from elements to the bytes of a chunk. */
 export type Layout = {
@@ -124,12 +124,20 @@ function decodeKept(layout: Layout, shape: readonly number[], encoded: Encoded, 
   const key = memoKey(reading);
   const kept = recall(memo, key);
   const box = wholeBox(shape);
-  if (kept instanceof Uint8Array) return { box, bytes: kept };
+  if (kept && isWhole(kept)) return { box, bytes: kept.bytes };
   // Room is made first, so that the old and the new are never held together.
   memo.delete(key);
-  forget(memo, countOf(shape) * layout.element.width);
-  const bytes = decodeWhole(layout, shape, encoded, site);
-  memo.set(key, bytes);
+  const free = forget(memo, countOf(shape) * layout.element.width);
+  let memory: Uint8Array | undefined;
+  const read: Encoded["read"] = (range) =>
+    encoded.read(range, (length) => {
+      // What is read in several pieces is not what is kept.
+      if (memory) return allocate(length);
+      memory = free && free.length >= length ? free : allocate(length);
+      return memory.subarray(0, length);
+    });
+  const bytes = decodeWhole(layout, shape, { size: encoded.size, read }, site);
+  memo.set(key, memory?.buffer === bytes.buffer ? { bytes, memory } : { bytes });
   return { box, bytes };
 }
 
@@ -159,7 +167,7 @@ function decodeRows(
   if (range.length > length * MAX_SHARE) return undefined;
   const key = memoKey(reading);
   const kept = recall(memo, key);
-  if (kept instanceof Uint8Array) return undefined;
+  if (kept && isWhole(kept)) return undefined;
   const forward = kept ?? readForward(codec.pieces(encoded, length, site), length, site);
   memo.delete(key);
   forget(memo, forward.held());

@@ -1,8 +1,13 @@
 // Decoded chunks of which only a part was wanted: the next box is often the next part of one of them.
 import type { Forward } from "./forward.ts";
 
+/** All of a chunk, and the memory that its bytes lie in if that is its own, for another chunk when this one goes. */
+export type Whole = { readonly bytes: Uint8Array; readonly memory?: Uint8Array };
+
 /** What there is of a chunk: all of it, or as much as was wanted so far. */
-export type Kept = Uint8Array | Forward;
+export type Kept = Whole | Forward;
+
+export const isWhole = (kept: Kept): kept is Whole => "bytes" in kept;
 
 /** The chunks decoded last, by name, in the order in which they were used. */
 export type Memo = Map<string, Kept>;
@@ -23,13 +28,19 @@ export function recall(memo: Memo, key: string): Kept | undefined {
   return kept;
 }
 
-/** Makes room for so many bytes: together the chunks take no more than 128 MiB, unless it is one alone. */
-export function forget(memo: Memo, length: number): void {
-  const heldBy = (kept: Kept): number => (kept instanceof Uint8Array ? kept.length : kept.held());
+/**
+ * Makes room for so many bytes: together the chunks take no more than 128 MiB, unless it is one alone. The memory of a
+ * chunk that went, if any: with it the next one need not be new pages of the system's.
+ */
+export function forget(memo: Memo, length: number): Uint8Array | undefined {
+  const heldBy = (kept: Kept): number => (isWhole(kept) ? kept.bytes.length : kept.held());
   let held = [...memo.values()].reduce((sum, kept) => sum + heldBy(kept), length);
+  let free: Uint8Array | undefined;
   for (const [key, kept] of memo) {
-    if (held <= LIMIT) return;
+    if (held <= LIMIT) break;
     memo.delete(key);
     held -= heldBy(kept);
+    if (isWhole(kept)) free = kept.memory;
   }
+  return free;
 }
