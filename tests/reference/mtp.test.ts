@@ -89,8 +89,8 @@ test("the model's parameters are those of a checkpoint without a head", () => {
 
 test("a head in part is an error that names what is missing, wherever it is loaded", () => {
   const dir = without("mtp.fc.", "mtp.layers.0.mlp.experts.1.up_proj");
-  const message = `tensor-missing: ${dir}: tensor \`mtp.fc.weight\` is missing from the checkpoint
-tensor-missing: tensor \`mtp.layers.0.mlp.experts.1.up_proj.weight\` is missing from the checkpoint`;
+  const message = `${dir}: tensor-missing: tensor \`mtp.fc.weight\` is missing from the checkpoint
+${dir}: tensor-missing: tensor \`mtp.layers.0.mlp.experts.1.up_proj.weight\` is missing from the checkpoint`;
   expect(failure(() => startingDraft(configOf(dir))).message).toBe(message);
   expect(failure(() => loaded(configOf(dir))).message).toBe(message);
 });
@@ -104,7 +104,7 @@ test("a head of two layers is refused, not cut off", () => {
   ]);
   expect(failure(() => loaded(configOf(dir)))).toEqual({
     code: "tensor-unexpected",
-    message: `tensor-unexpected: ${dir}: tensor \`mtp.layers.1.input_layernorm.weight\` in the checkpoint is not part of the model`,
+    message: `${dir}: tensor-unexpected: tensor \`mtp.layers.1.input_layernorm.weight\` in the checkpoint is not part of the model`,
   });
 });
 
