@@ -37,7 +37,7 @@ const fold = {
       get(AT),
       loadVector(),
       ...LAGS.map((lag) => seq(get(BEFORE), loadVector(REST - lag * VECTOR), XOR)),
-      storeVector,
+      storeVector(),
       advance(AT, int(VECTOR)),
       advance(BEFORE, int(VECTOR)),
       advance(LEFT, int(1), SUB),

@@ -69,7 +69,9 @@ function square(width: Width): Code {
     ...rounds,
     get(WRITE),
     set(AT),
-    ...lines.map((i) => seq(get(AT), get(local(rounds.length, i)), storeVector, advance(AT, get(TO_PITCH)))),
+    ...lines.map((i) =>
+      seq(get(AT), get(local(rounds.length, i)), storeVector(), advance(AT, get(TO_PITCH))),
+    ),
   );
 }
 

@@ -17,6 +17,8 @@ const { WebAssembly: wasm } = globalThis as unknown as { readonly WebAssembly?: 
 /** Instructions, encoded. */
 export type Code = readonly number[];
 export const seq = (...codes: readonly Code[]): Code => codes.flat();
+export const each = (count: number, code: (i: number) => Code): Code =>
+  seq(...Array.from({ length: count }, (_, i) => code(i)));
 
 /** A count: small numbers are their own encoding, larger ones go in groups of seven bits. */
 const leb = (n: number): Code => (n < 0x80 ? [n] : [(n & 0x7f) | 0x80, ...leb(n >>> 7)]);
@@ -40,7 +42,7 @@ export const select: Code = [0x1b];
 export const simd = (op: number): Code => [0xfd, ...leb(op)];
 /** A vector from an address, and onto one. */
 export const loadVector = (offset = 0): Code => [...simd(0), 0, ...leb(offset)];
-export const storeVector: Code = [...simd(11), 0, 0];
+export const storeVector = (offset = 0): Code => [...simd(11), 0, ...leb(offset)];
 export const XOR = simd(81);
 /** Sixteen bytes of two vectors, which are numbered from 0 to 31. */
 export const shuffle = (bytes: readonly number[]): Code => [...simd(13), ...bytes];
@@ -48,6 +50,9 @@ export const shuffle = (bytes: readonly number[]): Code => [...simd(13), ...byte
 /** A loop that ends as soon as the condition holds. */
 export const until = (ends: Code, body: Code): Code =>
   seq([0x02, 0x40, 0x03, 0x40], ends, [0x0d, 1], body, [0x0c, 0, 0x0b, 0x0b]);
+/** One thing or another. */
+export const either = (condition: Code, then: Code, otherwise: Code): Code =>
+  seq(condition, [0x04, 0x40], then, [0x05], otherwise, [0x0b]);
 export const advance = (local: number, by: Code, op = ADD): Code => seq(get(local), by, op, set(local));
 
 const section = (id: number, ...codes: readonly Code[]): Code => {
