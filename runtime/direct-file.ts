@@ -1,7 +1,7 @@
 // Files that take large pieces past the page cache, where the system has such a way: nothing is copied there, and what
 // is larger than the memory does not drive out of it what other programs keep in memory.
 import * as fs from "node:fs";
-import { errno } from "./files.ts";
+import { errno, writeAll } from "./files.ts";
 import { isInMemory, type Memory, memoryOf } from "./wasm/words.ts";
 
 /** A file being written, anywhere in it. */
@@ -21,7 +21,7 @@ const LARGE = 1 << 20;
 
 let stage: Memory | undefined;
 
-/** Bytes at a multiple of BLOCK in memory; nothing where memory has no known beginning. */
+/** Bytes at a multiple of BLOCK in memory, good until the next call; nothing where memory has no known beginning. */
 function aligned(bytes: Uint8Array): Uint8Array | undefined {
   if (isInMemory(bytes) && bytes.byteOffset % BLOCK === 0) return bytes;
   stage ??= memoryOf(PIECE_BYTES);
@@ -30,6 +30,9 @@ function aligned(bytes: Uint8Array): Uint8Array | undefined {
   copy.set(bytes);
   return copy;
 }
+
+/** Errors of file systems that have no way past the cache. */
+const NOT_THERE: ReadonlySet<string | undefined> = new Set(["EINVAL", "EOPNOTSUPP", "ENOTSUP"]);
 
 /** Opens a file to write to: one that is there, or a new one. */
 export function openDirect(path: string, flags: "r+" | "wx"): DirectFile {
@@ -51,7 +54,7 @@ export function openDirect(path: string, flags: "r+" | "wx"): DirectFile {
         // What is less than a block of it is written again.
         if (count < piece.length) break;
       } catch (error) {
-        if (errno(error) !== "EINVAL") throw error;
+        if (!NOT_THERE.has(errno(error))) throw error;
         // Some file systems let a file be opened so, but not written to.
         closeDirect();
       }
@@ -65,19 +68,22 @@ export function openDirect(path: string, flags: "r+" | "wx"): DirectFile {
       const blocks = bytes.subarray(head, head + length);
       const done = length < LARGE ? 0 : writeBlocks(blocks, position + head);
       if (done > 0) {
-        writeAt(file, bytes.subarray(0, head), position);
-        writeAt(file, bytes.subarray(head + done), position + head + done);
-      } else writeAt(file, bytes, position);
+        writeAll(file, bytes.subarray(0, head), position);
+        writeAll(file, bytes.subarray(head + done), position + head + done);
+      } else writeAll(file, bytes, position);
     },
     flush: () => fs.fdatasyncSync(file),
     close() {
-      closeDirect();
-      fs.closeSync(file);
+      try {
+        closeDirect();
+      } finally {
+        fs.closeSync(file);
+      }
     },
   };
 }
 
-/** A file's descriptor past the cache, or nothing where the system or the file system has none. */
+/** A file's descriptor past the cache, or nothing where the system has none to give: it is a shorter way, not the only one. */
 function openPastCache(path: string): number | undefined {
   // Where there is no such flag Node does not say that there might be.
   const flag: number | undefined = fs.constants.O_DIRECT;
@@ -85,15 +91,7 @@ function openPastCache(path: string): number | undefined {
   try {
     return fs.openSync(path, fs.constants.O_WRONLY | flag);
   } catch (error) {
-    if (errno(error) === "EINVAL") return undefined;
-    throw error;
+    if (errno(error) === undefined) throw error;
+    return undefined;
   }
-}
-
-// One write call moves less than 2 GiB on every platform.
-const MAX_WRITE = 1 << 28;
-
-function writeAt(file: number, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.length; )
-    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, MAX_WRITE), position + at);
 }

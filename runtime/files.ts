@@ -244,10 +244,15 @@ function refuseExisting(path: string): void {
   }
 }
 
-/** Writes all the bytes at the place where an open file is. */
-export function writeAll(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; )
-    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 28));
+// One write call moves less than 2 GiB on every platform.
+const MAX_WRITE = 1 << 28;
+
+/** Writes all the bytes at a position, or at the place where an open file is. */
+export function writeAll(file: number, bytes: Uint8Array, position?: number): void {
+  for (let at = 0; at < bytes.length; ) {
+    const place = position === undefined ? null : position + at;
+    at += fs.writeSync(file, bytes, at, Math.min(bytes.length - at, MAX_WRITE), place);
+  }
 }
 
 /** Makes what was written to a file survive a power cut. */

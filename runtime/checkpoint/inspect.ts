@@ -133,7 +133,7 @@ export function* readAll({ tensors }: Checkpoint, onDamage: OnDamage): Generator
         if (said.size < SHOWN_CHUNKS) {
           said.add(error.message);
           // What is wrong with a file as a whole does not say whose chunk was wanted.
-          onDamage(error, error.message.includes(tensor) ? [] : [tensor]);
+          onDamage(error, error.message.includes(`\`${tensor}`) ? [] : [tensor]);
         } else more++;
       }
     }

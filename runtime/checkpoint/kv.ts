@@ -4,7 +4,7 @@ import type { Allocate } from "./tensors.ts";
 /** Part of a value. */
 export type ByteRange = { readonly offset: number; readonly length: number };
 
-/** A value, or part of one: bytes that lie somewhere, to be read whole or in part, into `room` if they are copied. */
+/** A value, or part of one: bytes that lie somewhere, to be read whole or in part; they may be put in `room`. */
 export type Encoded = { readonly size: number; read(range?: ByteRange, room?: Allocate): Uint8Array };
 
 /** Bytes that lie in memory. */
@@ -19,7 +19,7 @@ export type KvReader = {
   readonly path: string;
   /** Every key with its value's size in bytes, sorted. */
   readonly keys: ReadonlyMap<string, number>;
-  /** A value, or part of it, in `room` if it comes from a file of its own. Errors name the file it lies in. */
+  /** A value, or part of it, which may be put in `room`. Errors name the file it lies in. */
   read(key: string, range?: ByteRange, room?: Allocate): Uint8Array;
   /** The file a value lies in, for messages. */
   fileOf(key: string): string;

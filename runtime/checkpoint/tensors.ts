@@ -22,8 +22,8 @@ export type TensorReader = {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /**
-   * The bytes of a tensor, or of a box of it, row-major without gaps. Never reads more than the chunks it touches. `room`
-   * is for the result, if that need not be new memory.
+   * The bytes of a tensor, or of a box of it, row-major without gaps. Never reads more than the chunks it touches. The
+   * result may be put in `room`; as it may lie elsewhere, it is not to be written to.
    */
   read(name: string, box?: Box, room?: Allocate): Uint8Array;
   /** Boxes that are cheap to read one by one and together are the tensor: its chunks, or its rows. */

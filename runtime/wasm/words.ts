@@ -1,5 +1,7 @@
 // WebAssembly written out as bytes: the words that q3c's vector kernels are made of, and making a function of them.
 
+import { isTooLong } from "../files.ts";
+
 /** A WebAssembly memory; what is used of WebAssembly, which no type library of Node's declares. */
 export type Memory = { readonly buffer: ArrayBuffer };
 type Wasm = {
@@ -59,7 +61,10 @@ const section = (id: number, ...codes: readonly Code[]): Code => {
   const body = seq(...codes);
   return [id, ...leb(body.length), ...body];
 };
-const text = (name: string): Code => [name.length, ...Array.from(name, (letter) => letter.charCodeAt(0))];
+const text = (name: string): Code => [
+  ...leb(name.length),
+  ...Array.from(name, (letter) => letter.charCodeAt(0)),
+];
 const [I32, V128] = [0x7f, 0x7b];
 
 /** A function of integers that returns nothing. Its locals are numbered: parameters, integers, then vectors. */
@@ -95,12 +100,17 @@ const PAGE = 1 << 16;
 
 const memories = new WeakSet<ArrayBufferLike>();
 
-/** A memory of at least so many bytes, or nothing where there is no WebAssembly. */
+/** A memory of at least so many bytes, or nothing where there is no WebAssembly or no address space for one. */
 export function memoryOf(bytes: number): Memory | undefined {
   if (!wasm) return undefined;
-  const memory = new wasm.Memory({ initial: Math.ceil(bytes / PAGE) });
-  memories.add(memory.buffer);
-  return memory;
+  try {
+    const memory = new wasm.Memory({ initial: Math.ceil(bytes / PAGE) });
+    memories.add(memory.buffer);
+    return memory;
+  } catch (error) {
+    if (isTooLong(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Whether these are bytes of such a memory. It begins where a page does, which no other array of JavaScript's promises. */

@@ -692,3 +692,39 @@ test("what a chunk unpacks to is limited beforehand", () => {
     );
   }
 });
+
+test("small chunks after large ones do not hold the memory of these", () => {
+  const [large, small] = [100, 5].map((megabytes) => megabytes << 20) as [number, number];
+  const array = (name: string, bytes: number): [string, Uint8Array] => [
+    `${name}/.zarray`,
+    json({
+      zarr_format: 2,
+      shape: [8 * bytes],
+      chunks: [bytes],
+      dtype: "|u1",
+      compressor: null,
+      order: "C",
+    }),
+  ];
+  const stored = new Map([array("l", large), array("s", small)]);
+  for (let i = 0; i < 8; i++) for (const name of ["l", "s"]) stored.set(`${name}/${i}`, new Uint8Array());
+  const given = new Map<ArrayBufferLike, number>();
+  const store: KvReader = {
+    ...storeOf(stored),
+    read(key, _range, room) {
+      if (key.endsWith(".zarray")) return stored.get(key)!;
+      const bytes = room!(key.startsWith("l") ? large : small);
+      given.set(bytes.buffer, bytes.buffer.byteLength);
+      return bytes;
+    },
+  };
+  const memo: Memo = new Map();
+  const [l, s] = ["l", "s"].map((name) => openArray(store, name, { version: 2, isComplete: true, memo }));
+  for (let i = 0; i < 7; i++) {
+    l!.read([[i * large, i * large + 1]]);
+    for (const j of [0, 1]) s!.read([[(i + j) * small, (i + j) * small + 1]]);
+    const held = [...memo.values()].map((kept) => (isWhole(kept) ? kept.bytes.buffer : undefined));
+    const bytes = held.reduce((sum, buffer) => sum + (buffer ? (given.get(buffer) ?? 0) : 0), 0);
+    expect(bytes).toBeLessThanOrEqual(1 << 27);
+  }
+});

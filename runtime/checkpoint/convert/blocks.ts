@@ -12,7 +12,8 @@ export type Planned = { readonly plan: TensorPlan; readonly dtype: StoredDType }
 /** A box of a tensor to be made, with the moves that reach it. */
 export type Block = Planned & { readonly box: Box };
 
-// Memory of this size is handed out again when it is free; larger pieces come new from the system, a page at a time.
+// Blocks of this size have a place in the memory that each thread lends again and again (vector-memory.ts); larger ones
+// take new pages of the system's.
 const BLOCK_BYTES = 1 << 24;
 /** What a block may take when smaller ones would read the same chunks of the source again and again. */
 const LARGE_BLOCK_BYTES = 1 << 28;

@@ -47,11 +47,11 @@ export function doTask(
       if (sum !== null) sum = crc32c(bytes, sum);
       wrote(bytesOfBlock(block));
     }
+    writer.commit();
   } catch (error) {
     writer.abandon();
     throw error;
   }
-  writer.commit();
   return { part, sum };
 }
 

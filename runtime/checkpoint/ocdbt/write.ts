@@ -176,8 +176,8 @@ function createData(path: string, dataFileBytes: number): Data {
   const roll = (): void => {
     finish();
     const name = randomBytes(16).toString("hex");
-    file = openDirect(join(directory, name), "wx");
     names.push(name);
+    file = openDirect(join(directory, name), "wx");
     [size, written] = [0, 0];
   };
   return {

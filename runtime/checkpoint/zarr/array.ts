@@ -39,7 +39,7 @@ export type ZarrArray = {
   readonly tensor: StoredTensor;
   /** The check sums that every byte of a chunk is under; none when damage can go unnoticed. */
   readonly checksums: readonly string[];
-  /** A box, in `room` unless it is the whole of a chunk. */
+  /** A box, which may be put in `room`. */
   read(box: Box, room?: Allocate): Uint8Array;
   /** The boxes of its chunks, clipped to the array, row-major over the grid. */
   chunks(): Iterable<Box>;

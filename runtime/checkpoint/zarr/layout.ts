@@ -133,7 +133,8 @@ function decodeKept(layout: Layout, shape: readonly number[], encoded: Encoded, 
     encoded.read(range, (length) => {
       // What is read in several pieces is not what is kept.
       if (memory) return allocate(length);
-      memory = free && free.length >= length ? free : allocate(length);
+      // Much larger memory than a chunk needs would be held with it.
+      memory = free && free.length >= length && free.length <= 2 * length ? free : allocate(length);
       return memory.subarray(0, length);
     });
   const bytes = decodeWhole(layout, shape, { size: encoded.size, read }, site);

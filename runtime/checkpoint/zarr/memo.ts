@@ -33,14 +33,14 @@ export function recall(memo: Memo, key: string): Kept | undefined {
  * chunk that went, if any: with it the next one need not be new pages of the system's.
  */
 export function forget(memo: Memo, length: number): Uint8Array | undefined {
-  const heldBy = (kept: Kept): number => (isWhole(kept) ? kept.bytes.length : kept.held());
+  const heldBy = (kept: Kept): number => (isWhole(kept) ? (kept.memory ?? kept.bytes).length : kept.held());
   let held = [...memo.values()].reduce((sum, kept) => sum + heldBy(kept), length);
   let free: Uint8Array | undefined;
   for (const [key, kept] of memo) {
     if (held <= LIMIT) break;
     memo.delete(key);
     held -= heldBy(kept);
-    if (isWhole(kept)) free = kept.memory;
+    if (isWhole(kept) && kept.memory && kept.memory.length >= (free?.length ?? 0)) free = kept.memory;
   }
   return free;
 }
