@@ -52,7 +52,7 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new Error(`internal: ${message}`);
 }
 
-export function lineAndColumn(source: Source, offset: number): { line: number; column: number } {
+function lineAndColumn(source: Source, offset: number): { line: number; column: number } {
   const before = source.text.slice(0, offset);
   const line = before.split("\n").length;
   return { line, column: offset - before.lastIndexOf("\n") };

@@ -197,7 +197,7 @@ function targetDevices(c: Context): number {
 }
 
 /** The key that sizes a mesh axis: pipeline stages have the one name that differs. */
-export function axisSizeKey(network: "ici" | "dcn", axis: string): KeyName | undefined {
+function axisSizeKey(network: "ici" | "dcn", axis: string): KeyName | undefined {
   const name = `${network}_${axis === "stage" ? "pipeline" : axis}_parallelism`;
   return isKey(name) ? name : undefined;
 }

@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fail, invariant } from "../../compiler/diag.ts";
 import { BLOCK, openDirect } from "../direct-file.ts";
 import { flushDirectory, flushFile, readAt, writeAll, writeAside, writing } from "../files.ts";
+import { countOf, isSameBox, offsetOf, runAround, shapeOfBox } from "./box.ts";
 import { bitsOf } from "./safetensors-header.ts";
 import { INDEX, layOutShards, type ShardOptions } from "./safetensors-layout.ts";
 import type { Box, StoredDType, StoredTensor, TensorWriter } from "./tensors.ts";
@@ -111,12 +112,12 @@ export function openSafetensorsPart(plan: SafetensorsPlan): TensorWriter {
   return {
     chunksOf: (name) => [placeOf(plan, name).shape.map((size) => [0, size] as const)],
     // Elements of any width lie at a multiple of eight in memory.
-    phaseOf: (name, box) => offsetOf(name, placeOf(plan, name), box) & (BLOCK - 8),
+    phaseOf: (name, box) => positionOf(name, placeOf(plan, name), box) & (BLOCK - 8),
     write(name, box, bytes) {
       const place = placeOf(plan, name);
       invariant(bytes.length === lengthOf(place, box), `${bytes.length} bytes for a box of ${name}`);
       const path = join(plan.aside, place.file);
-      writing(path, () => files(place.file).write(bytes, offsetOf(name, place, box)));
+      writing(path, () => files(place.file).write(bytes, positionOf(name, place, box)));
     },
     commit: () => writing(plan.aside, close),
     abandon: close,
@@ -129,7 +130,7 @@ export function readPart(plan: SafetensorsPlan): { read(name: string, box: Box):
   return {
     read(name, box) {
       const place = placeOf(plan, name);
-      return files(place.file).read(offsetOf(name, place, box), lengthOf(place, box));
+      return files(place.file).read(positionOf(name, place, box), lengthOf(place, box));
     },
     close,
   };
@@ -168,17 +169,10 @@ function placeOf({ places, aside }: SafetensorsPlan, name: string): Place {
   return place;
 }
 
-const lengthOf = ({ dtype }: Place, box: Box): number =>
-  box.reduce((n, [start, stop]) => n * (stop - start), bitsOf(dtype) / 8);
+const lengthOf = ({ dtype }: Place, box: Box): number => (countOf(shapeOfBox(box)) * bitsOf(dtype)) / 8;
 
 /** Where a box begins, all of whose bytes lie together: whole rows from the first axis that it cuts. */
-function offsetOf(name: string, { start, dtype, shape }: Place, box: Box): number {
-  const extents = box.map(([from, to]) => to - from);
-  const cut = extents.findIndex((extent) => extent !== 1);
-  invariant(
-    cut < 0 || extents.every((extent, axis) => axis <= cut || extent === shape[axis]),
-    `the bytes of a box of ${name} lie together`,
-  );
-  const before = box.reduce((at, [from], axis) => at * (shape[axis] ?? 1) + from, 0);
-  return start + (before * bitsOf(dtype)) / 8;
+function positionOf(name: string, { start, dtype, shape }: Place, box: Box): number {
+  invariant(isSameBox(box, runAround(box, shape)), `the bytes of a box of ${name} lie together`);
+  return start + (offsetOf(box, shape) * bitsOf(dtype)) / 8;
 }

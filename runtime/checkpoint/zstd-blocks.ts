@@ -16,7 +16,7 @@ import {
 
 /** What a block decodes to at most. */
 export const MAX_BLOCK = 1 << 17;
-export const RAW = 0;
+const RAW = 0;
 export const REPEATED_BYTE = 1;
 export const COMPRESSED = 2;
 

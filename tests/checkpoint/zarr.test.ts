@@ -221,18 +221,21 @@ test("zarr v2: any shape, grid, compressor, order and byte order reads as what w
   );
 });
 
+/** The metadata of an array of bytes. */
+const bytesMetadata = (shape: number[], chunks: number[], compressor: object | null = null) => ({
+  zarr_format: 2,
+  shape,
+  chunks,
+  dtype: "|u1",
+  compressor,
+  order: "C",
+});
+
 test("a chunk of which parts are wanted is decoded once, and what is held of chunks is limited", () => {
   const rows = 48;
   const row = 1 << 20;
   // Three chunks of 48 MiB, of which two fit.
-  const metadata = {
-    zarr_format: 2,
-    shape: [3 * rows, row],
-    chunks: [rows, row],
-    dtype: "|u1",
-    compressor: null,
-    order: "C",
-  };
+  const metadata = bytesMetadata([3 * rows, row], [rows, row]);
   const body = new Uint8Array(rows * row);
   const values = new Map([
     ["w/.zarray", json(metadata)],
@@ -265,14 +268,7 @@ test("a chunk of which parts are wanted is decoded once, and what is held of chu
 
 test("the memory of a chunk that is no longer held goes to another, not that of what was read", () => {
   const [rows, row] = [60, 1 << 20];
-  const metadata = {
-    zarr_format: 2,
-    shape: [3 * rows, row],
-    chunks: [rows, row],
-    dtype: "|u1",
-    compressor: null,
-    order: "C",
-  };
+  const metadata = bytesMetadata([3 * rows, row], [rows, row]);
   const given = new Set<ArrayBufferLike>();
   const filled: KvReader = {
     ...storeOf(
@@ -320,14 +316,7 @@ describe("a chunk too large to be kept", () => {
     }
     return bytes;
   };
-  const metadata = {
-    zarr_format: 2,
-    shape: [rows, columns, row],
-    chunks: [rows, columns, row],
-    dtype: "|u1",
-    compressor: { id: "zstd", level: 1 },
-    order: "C",
-  };
+  const metadata = bytesMetadata([rows, columns, row], [rows, columns, row], { id: "zstd", level: 1 });
   /** The array, what is held of it, and how often its chunk was begun. */
   const opened = (body = frame()) => {
     const store = storeOf(
@@ -675,14 +664,7 @@ test("what a chunk unpacks to is limited beforehand", () => {
     ["zstd", Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 1, 3, 0, 0x80, 7)],
   ];
   for (const [id, bytes] of chunks) {
-    const metadata = {
-      zarr_format: 2,
-      shape: [4],
-      chunks: [4],
-      dtype: "|u1",
-      compressor: { id },
-      order: "C",
-    };
+    const metadata = bytesMetadata([4], [4], { id });
     const store = new Map([
       ["w/.zarray", json(metadata)],
       ["w/0", bytes],
@@ -697,14 +679,7 @@ test("small chunks after large ones do not hold the memory of these", () => {
   const [large, small] = [100, 5].map((megabytes) => megabytes << 20) as [number, number];
   const array = (name: string, bytes: number): [string, Uint8Array] => [
     `${name}/.zarray`,
-    json({
-      zarr_format: 2,
-      shape: [40 * bytes],
-      chunks: [bytes],
-      dtype: "|u1",
-      compressor: null,
-      order: "C",
-    }),
+    json(bytesMetadata([40 * bytes], [bytes])),
   ];
   const stored = new Map([array("l", large), array("s", small)]);
   for (let i = 0; i < 40; i++) for (const name of ["l", "s"]) stored.set(`${name}/${i}`, new Uint8Array());

@@ -1,6 +1,7 @@
 // Cutting planned tensors into blocks that are made one at a time: small enough to hold, cut where reading the source is
 // cheap, and in the order in which the source lies.
 import { invariant } from "../../../compiler/diag.ts";
+import { countOf, shapeOfBox, wholeBox } from "../box.ts";
 import { extentsOf } from "../layout.ts";
 import { boxOf, type Move, type TensorPlan } from "../plan.ts";
 import { bitsOf } from "../safetensors-header.ts";
@@ -18,12 +19,10 @@ const BLOCK_BYTES = 1 << 24;
 /** What a block may take when smaller ones would read the same chunks of the source again and again. */
 const LARGE_BLOCK_BYTES = 1 << 28;
 
-const countOf = (sizes: readonly number[]): number => sizes.reduce((n, size) => n * size, 1);
-const extentOf = (box: Box): readonly number[] => box.map(([start, stop]) => stop - start);
 const widthOf = (dtype: StoredDType): number => bitsOf(dtype) / 8;
 
 /** Bytes of a block. */
-export const bytesOfBlock = ({ box, dtype }: Block): number => countOf(extentOf(box)) * widthOf(dtype);
+export const bytesOfBlock = ({ box, dtype }: Block): number => countOf(shapeOfBox(box)) * widthOf(dtype);
 
 /** Bytes of a planned tensor. */
 export const bytesOfPlanned = ({ plan, dtype }: Planned): number => countOf(plan.shape) * widthOf(dtype);
@@ -87,7 +86,7 @@ export function blocksOf({ plan, dtype }: Planned, boxes: Iterable<Box>): Block[
 /** Blocks of whole rows, for a file in which a tensor's bytes lie one after another. */
 export function rowBlocks(planned: Planned, source: TensorReader): Block[] {
   const { plan } = planned;
-  const whole = plan.shape.map((size): readonly [number, number] => [0, size]);
+  const whole = wholeBox(plan.shape);
   const cut = cutsOf(plan).find(({ axis }) => axis === 0);
   const [rows = 1] = plan.shape;
   if (!cut || bytesOfPlanned(planned) <= BLOCK_BYTES) return blocksOf(planned, [whole]);
@@ -131,7 +130,7 @@ function isOfOneChunk(moves: readonly Move[], source: TensorReader): boolean {
 
 /** The shape of the first chunk of a source's tensor. */
 function chunkShape(source: TensorReader, name: string): readonly number[] {
-  for (const box of source.chunksOf(name)) return extentOf(box);
+  for (const box of source.chunksOf(name)) return shapeOfBox(box);
   return [];
 }
 

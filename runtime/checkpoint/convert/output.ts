@@ -1,10 +1,10 @@
 // The two kinds of output: how each is begun and made whole, and which blocks it is written in.
 import { dirname, join } from "node:path";
-import { chunkBox, chunksIn, intersect, wholeBox } from "../box.ts";
+import { chunkBoxes } from "../box.ts";
 import { asideOf, createSafetensors } from "../create-safetensors.ts";
 import { ASIDE, ITEM, SIDE } from "../orbax/files.ts";
 import { createOrbax } from "../orbax/write.ts";
-import type { Box, TensorReader } from "../tensors.ts";
+import type { TensorReader } from "../tensors.ts";
 import { type Block, blocksOf, chunkOf, type Planned, rowBlocks } from "./blocks.ts";
 import { writeSideFiles } from "./side-files.ts";
 import { type PlannedLeaf, STEP, type Wanted } from "./wanted.ts";
@@ -42,7 +42,8 @@ export function orbaxOutput(
     home,
     aside: `${home}${ASIDE}`,
     tensors: wanted.tensors,
-    blocks: () => chunked.flatMap(({ tensor, chunk }) => blocksOf(tensor, boxesOf(tensor.plan.shape, chunk))),
+    blocks: () =>
+      chunked.flatMap(({ tensor, chunk }) => blocksOf(tensor, chunkBoxes(tensor.plan.shape, chunk))),
     begin() {
       const writer = createOrbax(
         directory,
@@ -74,11 +75,6 @@ export function orbaxOutput(
       };
     },
   };
-}
-
-function* boxesOf(shape: readonly number[], chunk: readonly number[]): Generator<Box> {
-  const whole = wholeBox(shape);
-  for (const index of chunksIn(whole, chunk)) yield intersect(chunkBox(index, chunk), whole) ?? whole;
 }
 
 /** A directory that transformers opens. `placement` says which file each tensor shall lie in, if that is known. */

@@ -14,7 +14,7 @@ import { decodeNode, isLeaf, isOutOfLine, type LeafEntry, type NodeRef, type Val
 
 export const MANIFEST = "manifest.ocdbt";
 /** Databases that several processes wrote each for itself, and which the one at the root refers to. */
-export const PER_PROCESS = /^ocdbt\.process_/;
+const PER_PROCESS = /^ocdbt\.process_/;
 
 const NUMBERED_MANIFEST = /^manifest\.[0-9a-f]{16}$/;
 /** Larger nodes no writer makes: Orbax asks for 10^8 bytes at most. */

@@ -149,18 +149,17 @@ function createData(path: string, dataFileBytes: number): Data {
 
   const names: string[] = [];
   let file: DirectFile | undefined;
+  // What is buffered is counted.
   let size = 0;
-  let written = 0;
   let buffered: Uint8Array[] = [];
   let bufferedBytes = 0;
 
-  const write = (bytes: Uint8Array): void => {
+  const write = (bytes: Uint8Array, position: number): void => {
     invariant(file, "bytes come after a value has begun");
-    file.write(bytes, written);
-    written += bytes.length;
+    file.write(bytes, position);
   };
   const flush = (): void => {
-    if (bufferedBytes > 0) write(Buffer.concat(buffered));
+    if (bufferedBytes > 0) write(Buffer.concat(buffered), size - bufferedBytes);
     [buffered, bufferedBytes] = [[], 0];
   };
   const close = (): void => {
@@ -178,7 +177,7 @@ function createData(path: string, dataFileBytes: number): Data {
     const name = randomBytes(16).toString("hex");
     names.push(name);
     file = openDirect(join(directory, name), "wx");
-    [size, written] = [0, 0];
+    size = 0;
   };
   return {
     begin: (length) =>
@@ -188,20 +187,19 @@ function createData(path: string, dataFileBytes: number): Data {
         // From the beginning of a block, large values are written without being copied.
         flush();
         size = Math.ceil(size / BLOCK) * BLOCK;
-        written = size;
         return size;
       }),
     file: () => ({ base: "", path: `${DATA}/${names.at(-1)}` }),
     append: (bytes) =>
       attempt(() => {
-        size += bytes.length;
         if (bytes.length >= BUFFER) {
           flush();
-          write(bytes);
-          return;
+          write(bytes, size);
+        } else {
+          buffered.push(bytes.slice());
+          bufferedBytes += bytes.length;
         }
-        buffered.push(bytes.slice());
-        bufferedBytes += bytes.length;
+        size += bytes.length;
         if (bufferedBytes >= BUFFER) flush();
       }),
     finish: () =>
