@@ -1,4 +1,6 @@
 // What `q3c inspect` prints.
+
+import { counted } from "../compiler/diag.ts";
 import { formatBytes } from "../compiler/plan/report.ts";
 import type { Inspection } from "../runtime/checkpoint/inspect.ts";
 import { table } from "./layout.ts";
@@ -12,8 +14,6 @@ function tally(names: readonly string[]): string {
     .map(([name, count]) => `${count} ${name}`)
     .join(", ");
 }
-
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 const LAYERS: ReadonlyMap<boolean | undefined, string> = new Map([
   [true, "scanned: the layers of a kind are one tensor"],
@@ -36,8 +36,8 @@ export function inspectionLines(found: Inspection): readonly string[] {
     found.path,
     `${kind} checkpoint${step === undefined ? "" : ` of step ${step}`}, ${storage}`,
     ...(layers === undefined ? [] : [layers]),
-    `${plural(tensors.length, "tensor")} (${tally(tensors.map(({ dtype }) => dtype))}), ${plural(elements, "element")}, ${formatBytes(bytes)}`,
-    ...(absent > 0 ? [`${plural(absent, "chunk")} left out: they hold nothing but the fill value`] : []),
+    `${counted(tensors.length, "tensor")} (${tally(tensors.map(({ dtype }) => dtype))}), ${counted(elements, "element")}, ${formatBytes(bytes)}`,
+    ...(absent > 0 ? [`${counted(absent, "chunk")} left out: they hold nothing but the fill value`] : []),
     ...(Object.keys(metadata).length > 0 ? [`noted: ${JSON.stringify(metadata)}`] : []),
     "",
     ...table(rows, Number.POSITIVE_INFINITY, ""),
@@ -54,15 +54,15 @@ export function verdictLines({ tensors, format, bytes }: Inspection): readonly s
   const bare = tensors.length - under.length;
   const sums = [...new Set(under.flatMap(({ checksums }) => checksums))].join(", ");
   return [
-    `whole: every chunk of ${plural(tensors.length, "tensor")} was read, ${formatBytes(bytes)}`,
+    `whole: every chunk of ${counted(tensors.length, "tensor")} was read, ${formatBytes(bytes)}`,
     ...(under.length > 0
-      ? [`${plural(under.length, "tensor")} with a check sum over every element (${sums}): all agree`]
+      ? [`${counted(under.length, "tensor")} with a check sum over every element (${sums}): all agree`]
       : []),
     ...(bare > 0
       ? [
           format === "safetensors"
             ? "safetensors has no check sums: sizes and places agree, but a changed byte looks like another value"
-            : `${plural(bare, "tensor")} without a check sum over the elements: sizes and places agree, but a changed byte may look like another value`,
+            : `${counted(bare, "tensor")} without a check sum over the elements: sizes and places agree, but a changed byte may look like another value`,
         ]
       : []),
   ];

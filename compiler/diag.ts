@@ -47,9 +47,14 @@ export function fail(diagnostic: Diagnostic, exitCode?: number): never {
   throw new Q3Error(diagnostic, exitCode);
 }
 
-/** A condition that only a bug of ours can break. */
+/** Fails for what only a bug of ours can bring about. */
+export function bug(message: string): never {
+  throw new Error(`internal: ${message}`);
+}
+
+/** A condition that only a bug of ours can break. Where saying so takes time, `bug` says it only then. */
 export function invariant(condition: unknown, message: string): asserts condition {
-  if (!condition) throw new Error(`internal: ${message}`);
+  if (!condition) bug(message);
 }
 
 function lineAndColumn(source: Source, offset: number): { line: number; column: number } {
@@ -98,6 +103,9 @@ export function formatDiagnostic(diagnostic: Diagnostic): string {
     ...(help ? [`help: ${help}`] : []),
   ].join("\n");
 }
+
+/** A count with its noun: `1 node`, `3 nodes`. */
+export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);

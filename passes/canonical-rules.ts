@@ -1,8 +1,11 @@
 // The rewrites of canonicalize: right wherever they apply. Each says in a sentence what it does.
+
+import { invariant } from "../compiler/diag.ts";
 import type { DType } from "../compiler/dtype.ts";
 import { dim, dimAt, elements, range, sameType } from "../compiler/ir/shape.ts";
-import type { Node, Value } from "../compiler/ir/types.ts";
+import type { Node, TensorType, Value } from "../compiler/ir/types.ts";
 import type { K } from "../compiler/ops/k.ts";
+import { at } from "../compiler/ops/op.ts";
 
 export type Context = {
   readonly k: K<Value>;
@@ -19,16 +22,8 @@ export type Rule = {
   apply(node: Node, cx: Context): Value | undefined;
 };
 
-const operand = ({ ins }: Node, index = 0): Value => {
-  const x = ins[index];
-  if (!x) throw new Error(`internal: no operand ${index}`);
-  return x;
-};
-const resultType = ({ outs }: Node) => {
-  const [out] = outs;
-  if (!out) throw new Error("internal: a node without results");
-  return out.type;
-};
+const operand = ({ ins }: Node, index = 0): Value => at(ins, index);
+const resultType = ({ outs }: Node): TensorType => at(outs, 0).type;
 const ints = ({ attrs }: Node, name: string): readonly number[] => attrs[name] as readonly number[];
 const isSame = (node: Node, x: Value): boolean => sameType(resultType(node), x.type);
 /** x where its type is the result's. */
@@ -284,7 +279,7 @@ function takingTurns(slices: readonly (Node | undefined)[], axis: number): reado
 function sideBySide(k: K<Value>, turns: readonly (readonly Node[])[], axis: number): Value {
   const sides = turns.map((slices) => {
     const [first, last] = [slices[0], slices.at(-1)];
-    if (!first || !last) throw new Error("internal: a turn without slices");
+    invariant(first && last, "a turn has slices");
     const x = k.one("slice", [operand(first)], {
       starts: ints(first, "starts"),
       limits: ints(last, "limits"),

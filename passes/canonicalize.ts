@@ -1,4 +1,6 @@
 // canonicalize: local rewrites until none applies; canonical-rules.ts lists them.
+
+import { counted } from "../compiler/diag.ts";
 import { blockBuilder } from "../compiler/ir/build.ts";
 import { dropDead, rewriteBlock } from "../compiler/ir/rewrite.ts";
 import type { Node, Value } from "../compiler/ir/types.ts";
@@ -39,7 +41,7 @@ export const canonicalize: Pass = {
       return { nodes: [old], outs: old.outs };
     };
     const body = dropDead(rewriteBlock(module.body, simplify));
-    if (count > 0) remark(`${count} rewrite${count === 1 ? "" : "s"}`);
+    if (count > 0) remark(counted(count, "rewrite"));
     return { ...module, body };
   },
 };

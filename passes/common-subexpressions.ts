@@ -1,4 +1,6 @@
 // common-subexpressions: what was computed before is read again instead of computed again.
+
+import { counted } from "../compiler/diag.ts";
 import { resolve, type Substitution, withOperands } from "../compiler/ir/rewrite.ts";
 import type { Block, Node, Value } from "../compiler/ir/types.ts";
 import type { Pass } from "./pass.ts";
@@ -41,7 +43,7 @@ export const commonSubexpressions: Pass = {
   run(module, remark) {
     let gone = 0;
     const body = shared(module.body, () => gone++);
-    if (gone > 0) remark(`${gone} node${gone === 1 ? "" : "s"} computed before`);
+    if (gone > 0) remark(`${counted(gone, "node")} computed before`);
     return { ...module, body };
   },
 };

@@ -1,6 +1,7 @@
 // An acyclic graph whose vertices are being joined, kept in topological order (after Pearce and Kelly): a search for a
 // way from one vertex to another never leaves the stretch of the order between them.
 
+import { bug } from "../compiler/diag.ts";
 export class Contraction<V> {
   private readonly slots: (V | undefined)[];
   private readonly rank: Map<V, number>;
@@ -14,9 +15,7 @@ export class Contraction<V> {
   }
 
   rankOf(vertex: V): number {
-    const rank = this.rank.get(vertex);
-    if (rank === undefined) throw new Error("internal: a vertex without a rank");
-    return rank;
+    return this.rank.get(vertex) ?? bug("a vertex without a rank");
   }
 
   /** The same vertex under another identity. */

@@ -1,4 +1,6 @@
 // dead-code: what nobody reads is not computed.
+
+import { counted } from "../compiler/diag.ts";
 import { allNodes, dropDead } from "../compiler/ir/rewrite.ts";
 import type { Block } from "../compiler/ir/types.ts";
 import type { Pass } from "./pass.ts";
@@ -11,7 +13,7 @@ export const deadCode: Pass = {
   run(module, remark) {
     const body = dropDead(module.body);
     const gone = countOf(module.body) - countOf(body);
-    if (gone > 0) remark(`${gone} node${gone === 1 ? "" : "s"} nobody reads`);
+    if (gone > 0) remark(`${counted(gone, "node")} nobody reads`);
     return { ...module, body };
   },
 };

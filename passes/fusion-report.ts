@@ -1,4 +1,6 @@
 // What fusion did: groups by shape, launches before and after, bytes that no longer move.
+
+import { counted } from "../compiler/diag.ts";
 import { byteSize, elements, formatDims } from "../compiler/ir/shape.ts";
 import type { Block, Node, Value } from "../compiler/ir/types.ts";
 import { fused } from "../compiler/ops/fused.ts";
@@ -26,8 +28,6 @@ function launches(block: Block): number {
   }
   return count;
 }
-
-const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 export class FusionReport {
   private readonly groups = new Map<string, Seen>();
@@ -63,11 +63,11 @@ export class FusionReport {
     const total = (of: (each: Seen) => number): number =>
       seen.reduce((n, each) => n + of(each) * each.count, 0);
     const { before, after } = this.counts;
-    const groups = plural(
+    const groups = counted(
       total(() => 1),
       "group",
     );
-    const ops = plural(
+    const ops = counted(
       total((each) => each.ops),
       "op",
     );

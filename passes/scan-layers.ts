@@ -1,4 +1,6 @@
 // scan-layers: layers that repeat become one scan over stacked parameters. segments.ts says how they are found.
+
+import { counted } from "../compiler/diag.ts";
 import { blockBuilder, value } from "../compiler/ir/build.ts";
 import { resolve, type Substitution, withOperands } from "../compiler/ir/rewrite.ts";
 import { dim, formatType, range } from "../compiler/ir/shape.ts";
@@ -17,8 +19,6 @@ type Plan = Rolled & {
   /** Nodes after the last round that are the beginning of another. */
   readonly rest: number;
 };
-
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** How often each value is read, by nodes and by the block itself. */
 function readCounts({ nodes, results }: Block): ReadonlyMap<Value, number> {
@@ -221,11 +221,11 @@ export const scanLayers: Pass = {
     const plans = plansOf(module, segments, remark);
     for (const { from, to, count, xs, stacks, rest } of plans) {
       const loose = xs.length - stacks.size;
-      const parameters = `${plural(stacks.size, "parameter")} stacked${loose > 0 ? `, ${plural(loose, "operand")} put together` : ""}`;
-      remark(`${count} rounds of ${plural((to - from) / count, "node")} become one scan; ${parameters}`);
+      const parameters = `${counted(stacks.size, "parameter")} stacked${loose > 0 ? `, ${counted(loose, "operand")} put together` : ""}`;
+      remark(`${count} rounds of ${counted((to - from) / count, "node")} become one scan; ${parameters}`);
       if (rest > 0)
         remark(
-          `${plural(rest, "node")} after it ${rest === 1 ? "begins" : "begin"} another round without filling it`,
+          `${counted(rest, "node")} after it ${rest === 1 ? "begins" : "begin"} another round without filling it`,
         );
     }
     for (const difference of differences(module.body, segments)) remark(`not alike: ${difference}`);

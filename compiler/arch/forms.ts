@@ -1,14 +1,14 @@
 // Words of the architecture language that speak in dim names rather than positions. Each becomes ops.
 import type { Expression } from "../config/expression.ts";
-import { didYouMean, fail } from "../diag.ts";
+import { counted, didYouMean, fail } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import { dim, formatDims, formatType, range, sameDims, sizeOf, tensor } from "../ir/shape.ts";
 import type { Dim, Value } from "../ir/types.ts";
 import type { K } from "../ops/k.ts";
+import type { CallExpression } from "./context.ts";
 import type { Frame } from "./frame.ts";
 
-type Call = Extract<Expression, { kind: "call" }>;
-type Form = (frame: Frame, call: Call) => readonly Value[];
+type Form = (frame: Frame, call: CallExpression) => readonly Value[];
 
 /** Gives the smaller operand a size-1 dim for each name it lacks, so that dims meet by name. */
 export function align(k: K<Value>, a: Value, b: Value): readonly [Value, Value] {
@@ -28,11 +28,11 @@ function spread(k: K<Value>, small: Value, target: readonly Dim[]): Value {
   return k.reshape(small, dims);
 }
 
-function arityOf(call: Call, count: number, named: readonly string[]): void {
+function arityOf(call: CallExpression, count: number, named: readonly string[]): void {
   if (call.args.length !== count)
     fail({
       code: "arch-arity",
-      message: `\`${call.callee}\` takes ${count} operand${count === 1 ? "" : "s"}, got ${call.args.length}`,
+      message: `\`${call.callee}\` takes ${counted(count, "operand")}, got ${call.args.length}`,
       at: call.at,
     });
   for (const { name, nameAt } of call.named)
@@ -45,12 +45,12 @@ function arityOf(call: Call, count: number, named: readonly string[]): void {
       });
 }
 
-function argument(call: Call, index: number): Expression {
+function argument(call: CallExpression, index: number): Expression {
   const found = call.args[index];
   return found ?? fail({ code: "arch-arity", message: `\`${call.callee}\` lacks an operand`, at: call.at });
 }
 
-function namedArgument(call: Call, name: string): Expression {
+function namedArgument(call: CallExpression, name: string): Expression {
   const found = call.named.find((each) => each.name === name);
   return (
     found?.value ?? fail({ code: "arch-arity", message: `\`${call.callee}\` needs ${name}=…`, at: call.at })
@@ -58,7 +58,7 @@ function namedArgument(call: Call, name: string): Expression {
 }
 
 /** The axes of x that carry the given dims, in that order. */
-function axesOf(frame: Frame, x: Value, dims: readonly Dim[], call: Call): number[] {
+function axesOf(frame: Frame, x: Value, dims: readonly Dim[], call: CallExpression): number[] {
   return dims.map(({ label }) => {
     const axis = x.type.dims.findIndex((d) => d.label === label);
     if (axis >= 0) return axis;

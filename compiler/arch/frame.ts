@@ -7,7 +7,7 @@ import { formatType } from "../ir/shape.ts";
 import type { Attr, Dim, Value } from "../ir/types.ts";
 import { findOp, opNames } from "../ops/index.ts";
 import type { OpDef } from "../ops/op.ts";
-import { type Context, type Entity, type Place, type Scope, single } from "./context.ts";
+import { type CallExpression, type Context, type Entity, type Place, type Scope, single } from "./context.ts";
 import { dimOf, productOf } from "./dims.ts";
 import { align, forms } from "./forms.ts";
 import { resume, statesOf } from "./states.ts";
@@ -218,7 +218,7 @@ export class Frame {
     });
   }
 
-  private call(expression: Extract<Expression, { kind: "call" }>): readonly Value[] {
+  private call(expression: CallExpression): readonly Value[] {
     const { arch } = this.context;
     refuseRepeatedNames(expression);
     if (scalarFunctions.includes(expression.callee))
@@ -246,7 +246,7 @@ export class Frame {
     });
   }
 
-  private callOp(op: OpDef, { args, named, at }: Extract<Expression, { kind: "call" }>): readonly Value[] {
+  private callOp(op: OpDef, { args, named, at }: CallExpression): readonly Value[] {
     const ins = args.map((arg) => this.tensor(arg));
     const given = named.find(({ name }) => name === "keep");
     const others = named.filter((argument) => argument !== given);
@@ -275,7 +275,7 @@ export class Frame {
   }
 }
 
-function refuseRepeatedNames({ named }: Extract<Expression, { kind: "call" }>): void {
+function refuseRepeatedNames({ named }: CallExpression): void {
   named.forEach(({ name, nameAt }, i) => {
     const earlier = named.slice(0, i).find((other) => other.name === name);
     if (earlier)

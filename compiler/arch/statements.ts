@@ -1,6 +1,6 @@
 // Statements of a block: parameters, definitions, choices, loops, and calls of other blocks.
 import type { Expression } from "../config/expression.ts";
-import { didYouMean, fail } from "../diag.ts";
+import { counted, didYouMean, fail } from "../diag.ts";
 import { value as newValue } from "../ir/build.ts";
 import { formatDims, tensor } from "../ir/shape.ts";
 import type { Value } from "../ir/types.ts";
@@ -15,8 +15,6 @@ const join = (...parts: readonly string[]): string => parts.filter((part) => par
 
 const stackedAt = (stack: Stacked | undefined, path: string): Stacked | undefined =>
   stack && { ...stack, path: join(stack.path, path) };
-
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 /** Runs statements; what they return, or nothing when they fall through. */
 export function runStatements(frame: Frame, statements: readonly Statement[]): readonly Value[] | undefined {

@@ -1,7 +1,7 @@
 // States: what ops along time keep of earlier tokens. A program that begins with the first token has none; one that goes
 // on takes them and gives their successors.
 import type { Expression, NamedArgument } from "../config/expression.ts";
-import { didYouMean, fail, invariant, type Span } from "../diag.ts";
+import { counted, didYouMean, fail, invariant, type Span } from "../diag.ts";
 import { dtypes, findDType } from "../dtype.ts";
 import { value as newValue, node } from "../ir/build.ts";
 import { tensor } from "../ir/shape.ts";
@@ -44,7 +44,7 @@ export function statesOf(frame: Frame, op: OpDef, { nameAt, value }: NamedArgume
   if (items.length !== states.length)
     fail({
       code: "arch-state",
-      message: `\`${op.name}\` keeps ${states.join(" and ")}, got ${items.length} state${items.length === 1 ? "" : "s"}`,
+      message: `\`${op.name}\` keeps ${states.join(" and ")}, got ${counted(items.length, "state")}`,
       at: value.at,
     });
   return items.map((item) => claimed(frame, item));

@@ -14,7 +14,7 @@ import {
   type Tensor,
   type TensorInfo,
 } from "@tensorflow/tfjs-core";
-import { invariant } from "../diag.ts";
+import { bug, invariant } from "../diag.ts";
 import { isFloat, tfDTypeOf } from "../dtype.ts";
 import type { BlockBuilder } from "../ir/build.ts";
 import { node } from "../ir/build.ts";
@@ -55,7 +55,7 @@ class TracingBackend extends KernelBackend {
     return 32;
   }
   override readSync(): never {
-    throw new Error("internal: a traced tensor was read");
+    return bug("a traced tensor was read");
   }
 }
 

@@ -1,7 +1,7 @@
 // Hugging Face config.json and MaxText keys: one table, read in both directions.
 
 import { basename, join } from "node:path";
-import type { Diagnostic, Span } from "../diag.ts";
+import { bug, type Diagnostic, type Span } from "../diag.ts";
 import { parseJson } from "../json.ts";
 import type { Values } from "./derived.ts";
 import { isFile, type Places, readSource, shippedNames, shownPath } from "./files.ts";
@@ -124,9 +124,7 @@ export type HuggingFaceModel = {
 type Family = { readonly fields: ReadonlyMap<string, RawEntry>; readonly keys: readonly RawEntry[] };
 
 const plain = (raw: Raw): ConfigValue =>
-  evaluateRaw(raw, (name) => {
-    throw new Error(`internal: \`${name}\` in a file without expressions`);
-  }).value;
+  evaluateRaw(raw, (name) => bug(`\`${name}\` in a file without expressions`)).value;
 
 const entriesOf = (raw: Raw | undefined): readonly RawEntry[] => (raw?.kind === "mapping" ? raw.entries : []);
 

@@ -1,5 +1,5 @@
 // The only way to make a node: result types are inferred, never given. And the vocabulary over a growing block.
-import { fail, Q3Error } from "../diag.ts";
+import { bug, fail, Q3Error } from "../diag.ts";
 import { findOp } from "../ops/index.ts";
 import type { Applier, K, NamedType } from "../ops/k.ts";
 import { vocabulary } from "../ops/k.ts";
@@ -87,11 +87,7 @@ function checkAttrs(op: OpDef, attrs: Attrs, loc: Loc): void {
 }
 
 /** The record of an op by name; an unknown name is a bug of the caller. */
-export function opNamed(name: string): OpDef {
-  const op = findOp(name);
-  if (!op) throw new Error(`internal: no op named ${name}`);
-  return op;
-}
+export const opNamed = (name: string): OpDef => findOp(name) ?? bug(`no op named ${name}`);
 
 /** A block under construction. `hints` and `loc` name (one per result, or one for all) and place what comes next. */
 export type BlockBuilder = {
@@ -141,6 +137,5 @@ export function decomposed(composite: Node): { nodes: readonly Node[]; outs: rea
   const outs = located(composite.loc, () =>
     composite.op.decompose?.(builder.k, composite.ins, composite.attrs, composite.regions),
   );
-  if (!outs) throw new Error(`internal: ${composite.op.name} has no decomposition`);
-  return { nodes: builder.nodes, outs };
+  return { nodes: builder.nodes, outs: outs ?? bug(`${composite.op.name} has no decomposition`) };
 }

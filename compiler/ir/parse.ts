@@ -1,6 +1,6 @@
 // Text → Module. The grammar builds a spanned tree; names, ops and types are resolved in a second step.
 import { createToken, EmbeddedActionsParser, type IToken, Lexer, tokenLabel } from "chevrotain";
-import { didYouMean, fail, invariant, type Source, type Span } from "../diag.ts";
+import { counted, didYouMean, fail, invariant, type Source, type Span } from "../diag.ts";
 import { findDType } from "../dtype.ts";
 import { findOp, opNames } from "../ops/index.ts";
 import { node, value } from "./build.ts";
@@ -350,7 +350,7 @@ function checkAnnotation(
   if (outs.length !== syntax.outs.length || outs.length !== types.length)
     fail({
       code: "ir-type",
-      message: `\`${syntax.op.image}\` has ${outs.length} result${outs.length === 1 ? "" : "s"}; ${syntax.outs.length} are named and ${types.length} typed`,
+      message: `\`${syntax.op.image}\` has ${counted(outs.length, "result")}; ${syntax.outs.length} are named and ${types.length} typed`,
       at,
     });
   outs.forEach((out, i) => {

@@ -1,4 +1,6 @@
 // Module → text. The text is a language: ir/parse.ts reads it back to the same module.
+
+import { bug } from "../diag.ts";
 import { formatType } from "./shape.ts";
 import type { Attr, Block, Module, Node, TensorType, Value } from "./types.ts";
 
@@ -23,9 +25,7 @@ class Names {
     return name;
   }
   of(x: Value): string {
-    const name = this.names.get(x);
-    if (name === undefined) throw new Error(`internal: %${x.hint} is used before it is defined`);
-    return name;
+    return this.names.get(x) ?? bug(`%${x.hint} is used before it is defined`);
   }
 }
 

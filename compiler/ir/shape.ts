@@ -1,4 +1,6 @@
 // Small arithmetic on types and dims.
+
+import { bug } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import { bytesOf } from "../dtype.ts";
 import type { Dim, TensorType } from "./types.ts";
@@ -12,11 +14,8 @@ export const byteSize = (type: TensorType): number => elements(type) * bytesOf(t
 export const rankOf = (type: TensorType): number => type.dims.length;
 
 /** The dim at an axis; an axis beyond the rank is a bug of the caller. */
-export function dimAt(type: TensorType, axis: number): Dim {
-  const found = type.dims[axis];
-  if (!found) throw new Error(`internal: axis ${axis} of ${formatType(type)}`);
-  return found;
-}
+export const dimAt = (type: TensorType, axis: number): Dim =>
+  type.dims[axis] ?? bug(`axis ${axis} of ${formatType(type)}`);
 
 /** Dims equal in size and in name. */
 export const sameDims = (a: readonly Dim[], b: readonly Dim[]): boolean =>

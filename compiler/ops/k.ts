@@ -1,5 +1,7 @@
 // The vocabulary in which decompositions and gradients are written: one set of words over any way of applying an
 // op (building IR, or tracing through tfjs). It names ops; the implementer of `apply` finds their records.
+
+import { bug, invariant } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import { dim, dimAt, range, replaceAt, sameDims, shapeOf, tensor } from "../ir/shape.ts";
 import type { Attrs, Block, Dim, TensorType, Value } from "../ir/types.ts";
@@ -12,7 +14,7 @@ export type Apply<T> = (
 ) => readonly T[];
 
 function operand<T>(x: T | undefined): T {
-  if (x === undefined) throw new Error("internal: a block reads what it has not defined");
+  invariant(x !== undefined, "a block reads what it has not defined");
   return x;
 }
 
@@ -47,7 +49,7 @@ export type ScanParts<T> = {
 export function vocabulary<T>({ apply, typeOf, block }: Applier<T>) {
   const one = (op: string, ins: readonly T[], attrs: Attrs = {}): T => {
     const [out] = apply(op, ins, attrs);
-    if (out === undefined) throw new Error(`internal: ${op} has no result`);
+    if (out === undefined) bug(`${op} has no result`);
     return out;
   };
   const dimsOf = (x: T): readonly Dim[] => typeOf(x).dims;

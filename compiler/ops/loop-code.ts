@@ -1,5 +1,7 @@
 // A block of elementwise, moving and folding ops as one JavaScript loop nest. The outer loops are over rows; under them
 // each phase runs over one row: a fold that is read inside ends a phase, and what reads it belongs to the next.
+
+import { bug } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import { shapeOf, sizeOf } from "../ir/shape.ts";
 import type { Block, Node, Value } from "../ir/types.ts";
@@ -160,9 +162,7 @@ class Translation {
   }
 
   private term(x: Value): Term {
-    const term = this.terms.get(x);
-    if (!term) throw new Error(`internal: %${x.hint} is not defined in the loop`);
-    return term;
+    return this.terms.get(x) ?? bug(`%${x.hint} is not defined in the loop`);
   }
 
   private buffer(length: number): number {
@@ -281,7 +281,7 @@ const depthOfTerm = (term: Term): number =>
 /** The loops of a block that has a loop space. */
 export function loopCode(block: Block): LoopCode {
   const space = loopSpaceOf(block);
-  if (isMisfit(space)) throw new Error(`internal: not one loop nest: ${space.why}`);
+  if (isMisfit(space)) bug(`not one loop nest: ${space.why}`);
   const layout = layoutOf(block, space);
   const folded = block.nodes.flatMap(({ op, ins }) => (op.folds ? ins : []));
   const barriers = new Set(folded.map((x) => space.depthOf(x)));

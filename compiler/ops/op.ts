@@ -1,6 +1,6 @@
 // The record that holds everything known about an op. Shared code asks the record; it never asks for a name.
 import type * as tfjs from "@tensorflow/tfjs-core";
-import { fail } from "../diag.ts";
+import { bug, counted, fail } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
 import { formatDims, formatType, joinLabels, rankOf } from "../ir/shape.ts";
 import type { Attrs, Block, Dim, TensorType, Value } from "../ir/types.ts";
@@ -217,12 +217,12 @@ export function broken(op: string, message: string): never {
 /** The operand at a position; the count is checked once, when the node is built. */
 export function at<X>(items: readonly X[], index: number): X {
   const item = items[index];
-  if (item === undefined) throw new Error(`internal: operand ${index} of ${items.length}`);
+  if (item === undefined) bug(`operand ${index} of ${items.length}`);
   return item;
 }
 
 export function expectArity(op: string, ins: readonly unknown[], count: number): void {
-  if (ins.length !== count) broken(op, `takes ${count} operand${count === 1 ? "" : "s"}, got ${ins.length}`);
+  if (ins.length !== count) broken(op, `takes ${counted(count, "operand")}, got ${ins.length}`);
 }
 
 /** Axes of x, each at most once. */

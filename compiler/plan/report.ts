@@ -1,4 +1,6 @@
 // A memory plan for readers and for tools.
+
+import { counted } from "../diag.ts";
 import { formatType } from "../ir/shape.ts";
 import type { Allocation, MemoryPlan } from "./memory.ts";
 
@@ -65,7 +67,7 @@ export function memoryLines(plan: MemoryPlan): string[] {
   return [
     `peak ${formatBytes(plan.peak.bytes)} (${plan.peak.bytes} bytes) after ${plan.peak.after}; operands ${formatBytes(plan.operandBytes)}, results ${formatBytes(plan.resultBytes)}`,
     `arena ${formatBytes(plan.arenaBytes)} (${plan.arenaBytes} bytes) for ${plan.allocations.length} allocations`,
-    `in place: ${count} result${count === 1 ? "" : "s"}, ${formatBytes(bytes)}`,
+    `in place: ${counted(count, "result")}, ${formatBytes(bytes)}`,
     ...shown.map(
       (each) =>
         `at the peak: ${each.count > 1 ? `${each.count} x ` : ""}%${each.name}: ${each.type}, ${formatBytes(each.bytes)}`,

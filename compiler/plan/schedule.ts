@@ -1,4 +1,6 @@
 // When each value of a block is read for the last time: its memory goes right after that.
+
+import { bug } from "../diag.ts";
 import { expand } from "../ir/expand.ts";
 import { dropDead } from "../ir/rewrite.ts";
 import type { Block, Node, Value } from "../ir/types.ts";
@@ -54,7 +56,7 @@ export function execute<T>(
   });
   const read = (x: Value): T => {
     const held = env.get(x);
-    if (held === undefined) throw new Error(`internal: %${x.hint} holds nothing`);
+    if (held === undefined) bug(`%${x.hint} holds nothing`);
     return held;
   };
   const drop = (values: readonly Value[]): void => {
@@ -65,8 +67,7 @@ export function execute<T>(
     const outs = machine.run(node, node.ins.map(read), last);
     node.outs.forEach((out, i) => {
       const made = outs[i];
-      if (made === undefined)
-        throw new Error(`internal: ${node.op.name} gave ${outs.length} results for ${node.outs.length}`);
+      if (made === undefined) bug(`${node.op.name} gave ${outs.length} results for ${node.outs.length}`);
       env.set(out, made);
     });
     machine.settle(node);

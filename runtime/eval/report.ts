@@ -1,6 +1,6 @@
 // What the logit check found, as the lines MaxText's checker prints and as JSON.
 
-import { formatPlace, type Place } from "../../compiler/diag.ts";
+import { counted, formatPlace, type Place } from "../../compiler/diag.ts";
 import type { Candidate, Comparison, Difference, Sample, TopTokens } from "./compare.ts";
 import { type LogitKind, rowsOf } from "./golden-record.ts";
 
@@ -39,13 +39,13 @@ export function failuresOf(comparison: Comparison, { atol, rtol, maxKlDiv }: Cri
   if (notFinite) {
     const { first, count } = notFinite;
     failures.push(
-      `the model gave ${many(count, "logit")} that ${count === 1 ? "is" : "are"} not finite; the first is ${number(first.model)} at position ${first.position}, id ${first.id}`,
+      `the model gave ${counted(count, "logit")} that ${count === 1 ? "is" : "are"} not finite; the first is ${number(first.model)} at position ${first.position}, id ${first.id}`,
     );
   }
   if (tolerance && tolerance.mismatches > 0) {
     const { position, id, model, golden } = tolerance.worst;
     failures.push(
-      `${tolerance.mismatches} of ${many((end - start) * vocab, "logit")} lie outside atol=${atol} + rtol=${rtol} * |golden|; the worst is at position ${position}, id ${id}: model ${number(model)}, golden ${number(golden)}`,
+      `${tolerance.mismatches} of ${counted((end - start) * vocab, "logit")} lie outside atol=${atol} + rtol=${rtol} * |golden|; the worst is at position ${position}, id ${id}: model ${number(model)}, golden ${number(golden)}`,
     );
   }
   if (maxKlDiv !== undefined && !(maxKl.value < maxKlDiv)) {
@@ -107,8 +107,8 @@ export function recordLines(
 export function verdictLines({ passed, records }: LogitCheck): readonly string[] {
   const failed = records.filter((record) => !record.passed);
   const last = passed
-    ? `PASSED: ${many(records.length, "record")}`
-    : `FAILED: ${failed.length} of ${many(records.length, "record")}: golden data index ${failed.map(({ index }) => index).join(", ")}`;
+    ? `PASSED: ${counted(records.length, "record")}`
+    : `FAILED: ${failed.length} of ${counted(records.length, "record")}: golden data index ${failed.map(({ index }) => index).join(", ")}`;
   return ["", last];
 }
 
@@ -119,8 +119,6 @@ export const checkJson = (check: LogitCheck): string =>
     (_, value: unknown) => (typeof value === "number" && !Number.isFinite(value) ? `${value}` : value),
     2,
   );
-
-const many = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 const special = (x: number): string => (Number.isNaN(x) ? "nan" : x > 0 ? "inf" : "-inf");
 

@@ -2,6 +2,7 @@
 // anew for every buffer and wants whole matrices, and small ones spend most of their time there.
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import * as tf from "@tensorflow/tfjs-core";
+import { invariant } from "../../../compiler/diag.ts";
 import { shapeOf } from "../../../compiler/ir/shape.ts";
 import type { TensorType } from "../../../compiler/ir/types.ts";
 import type { NumberArray } from "../../../compiler/ops/loops.ts";
@@ -87,7 +88,7 @@ function onHeap(
   const scratch = indexOf(allocate(floats * Float32Array.BYTES_PER_ELEMENT));
   // Views are taken after every allocation: growing the heap moves it.
   const [x, y, z] = [a, b, info].map((each) => backend.typedArrayFromHeap(each) as Float32Array);
-  if (!x || !y || !z) throw new Error("internal: a product without operands");
+  invariant(x && y && z, "a product has operands and a result");
   const heap = { floats: new Float32Array(z.buffer), scratch };
   const [left, right, result] = [x, y, z].map(({ byteOffset }) => indexOf(byteOffset)) as [
     number,
