@@ -31,12 +31,12 @@ export const passes: readonly Pass[] = [
   unscanLayers,
 ];
 
-/** The pass of a text: a name, as pipelines number it (`dead-code.2`) or not, for remat with its policy: `remat(minimal)`. */
+/** The pass of a text: a name, as pipelines number it (`dead-code.2`) or not, and what it is told: `remat(minimal)`. */
 export function readPass(text: string): Pass {
-  const [, name = text.trim(), policy] = /^([a-z-]+)(?:\.\d+)?(?:\((.*)\))?$/.exec(text.trim()) ?? [];
+  const [, name = text.trim(), told] = /^([a-z-]+)(?:\.\d+)?(?:\((.*)\))?$/.exec(text.trim()) ?? [];
   const found = passes.find((pass) => pass.name === name) ?? unknownPass(name, passes);
-  if (policy === undefined) return found;
-  if (name === "remat") return remat(readPolicy(policy));
+  if (told === undefined) return found;
+  if (found.told) return found.told(told);
   const message = `the pass ${name} takes nothing in parentheses; remat takes a policy: remat(minimal)`;
   return fail({ code: "pass-policy", message }, 2);
 }

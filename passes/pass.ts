@@ -13,6 +13,8 @@ export type Pass = {
   readonly doc: string;
   /** What else there is to say in `q3c explain`, a line each. */
   readonly details?: readonly string[];
+  /** The pass as a text in brackets after its name has it: `remat(minimal)`. Absent: it takes none. */
+  told?(text: string): Pass;
   /** The module afterwards; the one given is never changed. */
   run(module: Module, remark: Remark): Module;
 };

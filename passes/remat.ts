@@ -68,6 +68,7 @@ function missing({ body }: Module, { name, save, offload }: RematPolicy): readon
 export const remat = (policy: RematPolicy): Pass => ({
   name: "remat",
   doc: "Put layers into regions of which the backward pass keeps what the remat policy names and computes the rest again.",
+  told: (text) => remat(readPolicy(text)),
   run(module, remark) {
     const body = wrapLayers(module.body, policy);
     const kinds = layerKinds(body);
