@@ -254,8 +254,8 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
     return [v, state];
   },
   decompose(k, ins, { chunk_size }) {
-    const [q, key, v, g, beta] = ins.slice(0, 5).map((x) => k.convert(x, "f32")) as [T5, T5, T5, T5, T5];
-    type T5 = (typeof ins)[number];
+    type X = (typeof ins)[number];
+    const [q, key, v, g, beta] = ins.slice(0, 5).map((x) => k.convert(x, "f32")) as [X, X, X, X, X];
     const valueDims = k.dimsOf(v);
     const heads = at(valueDims, 2);
     const scaled = k.mul(q, k.scalar(at(k.dimsOf(q), 3).size ** -0.5, q));

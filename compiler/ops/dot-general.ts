@@ -13,8 +13,25 @@ type DotAttrs = {
   rhs_batch: readonly number[];
 };
 
-const freeAxes = (rank: number, ...taken: readonly (readonly number[])[]): number[] =>
-  range(rank).filter((axis) => !taken.some((axes) => axes.includes(axis)));
+/** The axes of an operand by what becomes of them. */
+type Axes = {
+  readonly batch: readonly number[];
+  readonly contracting: readonly number[];
+  readonly free: readonly number[];
+};
+
+/** The axes of both operands, which have these ranks. */
+function axesOf(attrs: DotAttrs, lhsRank: number, rhsRank: number): readonly [Axes, Axes] {
+  const axes = (rank: number, batch: readonly number[], contracting: readonly number[]): Axes => ({
+    batch,
+    contracting,
+    free: range(rank).filter((axis) => !batch.includes(axis) && !contracting.includes(axis)),
+  });
+  return [
+    axes(lhsRank, attrs.lhs_batch, attrs.lhs_contracting),
+    axes(rhsRank, attrs.rhs_batch, attrs.rhs_contracting),
+  ];
+}
 
 function pairedDims(
   what: string,
@@ -34,31 +51,33 @@ function pairedDims(
   });
 }
 
-/** Cotangent of one side: contract dy with the other side over the other's free dims, then restore the axis order. */
-function pullSide<T>(
+type Operand<T> = { readonly x: T; readonly axes: Axes };
+
+/**
+ * Cotangent of one operand: contract dy with the other one over the other's free dims, which are dy's at `free`, then
+ * restore the axis order.
+ */
+function pullOperand<T>(
   k: K<T>,
   dy: T,
-  dyFree: readonly number[],
-  batchCount: number,
-  other: T,
-  otherFree: readonly number[],
-  otherBatch: readonly number[],
-  otherContracting: readonly number[],
-  ownBatch: readonly number[],
-  ownContracting: readonly number[],
-  ownType: TensorType,
+  own: Operand<T>,
+  { x, axes: other }: Operand<T>,
+  free: readonly number[],
 ): T {
-  const product = k.dot(dy, other, { contract: [dyFree, otherFree], batch: [range(batchCount), otherBatch] });
+  const type = k.typeOf(own.x);
+  const product = k.dot(dy, x, {
+    contract: [free, other.free],
+    batch: [range(other.batch.length), other.batch],
+  });
   // product's dims: batch, own free dims (as in dy), then the other's contracted dims in its own axis order.
-  const ownFree = freeAxes(rankOf(ownType), ownBatch, ownContracting);
-  const contractedOrder = [...otherContracting]
-    .map((axis, i) => ({ axis, own: at(ownContracting, i) }))
+  const contracted = other.contracting
+    .map((axis, i) => ({ axis, own: at(own.axes.contracting, i) }))
     .sort((a, b) => a.axis - b.axis)
-    .map(({ own }) => own);
-  const order = [...ownBatch, ...ownFree, ...contractedOrder];
+    .map((pair) => pair.own);
+  const order = [...own.axes.batch, ...own.axes.free, ...contracted];
   const permutation = range(order.length).map((axis) => order.indexOf(axis));
   const sorted = permutation.every((axis, i) => axis === i) ? product : k.transpose(product, permutation);
-  return k.reshape(k.convert(sorted, ownType.dtype), ownType.dims);
+  return k.reshape(k.convert(sorted, type.dtype), type.dims);
 }
 
 type Side = {
@@ -142,55 +161,28 @@ export const dotGeneral: OpDef<DotAttrs> = {
     expectAxes("dot_general", b, [...attrs.rhs_batch, ...attrs.rhs_contracting]);
     pairedDims("contracting", a, b, attrs.lhs_contracting, attrs.rhs_contracting);
     const batch = pairedDims("batch", a, b, attrs.lhs_batch, attrs.rhs_batch);
-    const left = freeAxes(rankOf(a), attrs.lhs_batch, attrs.lhs_contracting).map((axis) => dimAt(a, axis));
-    const right = freeAxes(rankOf(b), attrs.rhs_batch, attrs.rhs_contracting).map((axis) => dimAt(b, axis));
-    return [tensor(a.dtype, [...batch, ...left, ...right])];
+    const [left, right] = axesOf(attrs, rankOf(a), rankOf(b));
+    const free = [...left.free.map((axis) => dimAt(a, axis)), ...right.free.map((axis) => dimAt(b, axis))];
+    return [tensor(a.dtype, [...batch, ...free])];
   },
   vjp(k, { dy, ins, attrs }) {
-    const [g, a, b] = [dy(0), at(ins, 0), at(ins, 1)];
-    const [aType, bType] = [k.typeOf(a), k.typeOf(b)];
-    const aFree = freeAxes(rankOf(aType), attrs.lhs_batch, attrs.lhs_contracting);
-    const bFree = freeAxes(rankOf(bType), attrs.rhs_batch, attrs.rhs_contracting);
-    const batches = attrs.lhs_batch.length;
-    const dyLeft = aFree.map((_, i) => batches + i);
-    const dyRight = bFree.map((_, i) => batches + aFree.length + i);
-    return [
-      pullSide(
-        k,
-        g,
-        dyRight,
-        batches,
-        b,
-        bFree,
-        attrs.rhs_batch,
-        attrs.rhs_contracting,
-        attrs.lhs_batch,
-        attrs.lhs_contracting,
-        aType,
-      ),
-      pullSide(
-        k,
-        g,
-        dyLeft,
-        batches,
-        a,
-        aFree,
-        attrs.lhs_batch,
-        attrs.lhs_contracting,
-        attrs.rhs_batch,
-        attrs.rhs_contracting,
-        bType,
-      ),
+    const [a, b] = [at(ins, 0), at(ins, 1)];
+    const [left, right] = axesOf(attrs, rankOf(k.typeOf(a)), rankOf(k.typeOf(b)));
+    const [lhs, rhs] = [
+      { x: a, axes: left },
+      { x: b, axes: right },
     ];
+    const leftFree = left.free.map((_, i) => left.batch.length + i);
+    const rightFree = right.free.map((_, i) => left.batch.length + left.free.length + i);
+    return [pullOperand(k, dy(0), lhs, rhs, rightFree), pullOperand(k, dy(0), rhs, lhs, leftFree)];
   },
   run(_tf, ins, attrs, cx) {
     const [a, b] = [at(ins, 0), at(ins, 1)];
-    const aFree = freeAxes(a.rank, attrs.lhs_batch, attrs.lhs_contracting);
-    const bFree = freeAxes(b.rank, attrs.rhs_batch, attrs.rhs_contracting);
+    const [lhs, rhs] = axesOf(attrs, a.rank, b.rank);
     const size = (x: Tensor, axes: readonly number[]) => axes.reduce((n, axis) => n * at(x.shape, axis), 1);
-    const [m, k, n] = [size(a, aFree), size(a, attrs.lhs_contracting), size(b, bFree)];
-    const left = sideOf(a, attrs.lhs_batch, aFree, attrs.lhs_contracting, cx);
-    const right = sideOf(b, attrs.rhs_batch, attrs.rhs_contracting, bFree, cx);
+    const [m, k, n] = [size(a, lhs.free), size(a, lhs.contracting), size(b, rhs.free)];
+    const left = sideOf(a, lhs.batch, lhs.free, lhs.contracting, cx);
+    const right = sideOf(b, rhs.batch, rhs.contracting, rhs.free, cx);
     const all = left.batch.map((offset, i) => ({
       m,
       k,

@@ -20,8 +20,8 @@ const adamw: OpDef<AdamW> = {
     return [p, mu, nu];
   },
   decompose(k, ins, { b1, b2, eps, eps_root, weight_decay }) {
-    const [p, g, mu0, nu0, rate, b1t, b2t] = ins.map((x) => k.convert(x, "f32")) as [X, X, X, X, X, X, X];
     type X = (typeof ins)[number];
+    const [p, g, mu0, nu0, rate, b1t, b2t] = ins.map((x) => k.convert(x, "f32")) as [X, X, X, X, X, X, X];
     const scalar = (value: number) => k.scalar(value, p);
     const mix = (old: X, fresh: X, b: number) => k.add(k.mul(scalar(b), old), k.mul(scalar(1 - b), fresh));
     const [mu, nu] = [mix(mu0, g, b1), mix(nu0, k.mul(g, g), b2)];
