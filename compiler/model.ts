@@ -10,7 +10,7 @@ import type { ConfigValue } from "./config/value.ts";
 import { fail } from "./diag.ts";
 import { dtypeNamed } from "./dtype.ts";
 import { flopsOf } from "./ir/cost.ts";
-import { allNodes, rewriteBlock } from "./ir/rewrite.ts";
+import { allNodes, withoutTags } from "./ir/rewrite.ts";
 import { byteSize, elements } from "./ir/shape.ts";
 import type { Module } from "./ir/types.ts";
 
@@ -145,8 +145,7 @@ export const decodeDraft = (config: Config, options: DecodeOptions): Elaborated 
 /** Names for remat_policy say nothing where there is no backward pass, and would part what can be one loop. */
 function withoutNames(elaborated: Elaborated): Elaborated {
   const { module } = elaborated;
-  const body = rewriteBlock(module.body, ({ op, ins }) => (op.tag ? { nodes: [], outs: ins } : undefined));
-  return { ...elaborated, module: { ...module, body } };
+  return { ...elaborated, module: { ...module, body: withoutTags(module.body) } };
 }
 
 export type ModuleStats = {

@@ -5,7 +5,7 @@ import { invariant } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
 import { blockBuilder, value } from "../ir/build.ts";
 import { expand } from "../ir/expand.ts";
-import { dropDead, resolve, rewriteBlock, type Substitution } from "../ir/rewrite.ts";
+import { dropDead, resolve, type Substitution, withoutTags } from "../ir/rewrite.ts";
 import type { Block, Module, Node, Value } from "../ir/types.ts";
 import { type Joint, split } from "./split.ts";
 import { seed, type Trace, tensorOf, tracedValue, traceNode, tracing } from "./trace.ts";
@@ -104,10 +104,6 @@ export function jointOf(block: Block, live: readonly boolean[]): Joint {
   return { ...replayed, params: block.params, cotangents: cotangents.filter((x) => x !== undefined) };
 }
 
-/** Names have done their work when it is settled what is kept. */
-const withoutTags = (block: Block): Block =>
-  rewriteBlock(block, ({ op, ins }) => (op.tag ? { nodes: [], outs: ins } : undefined));
-
 /**
  * The joint program: the module's own results, then the gradient of result 0 (a scalar) with respect to each
  * parameter with the role `param`, in order.
@@ -122,5 +118,6 @@ export function differentiate(module: Module): Module {
   );
   const nodes = [...forward, ...backward];
   const joint = dropDead({ params: body.params, nodes, results: [...results, ...gradients] });
+  // Names have done their work when it is settled what is kept.
   return { name, roles, body: withoutTags(joint) };
 }

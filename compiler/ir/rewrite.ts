@@ -50,6 +50,10 @@ export function withOperands(
   return node(old.op, ins, options);
 }
 
+/** The block without the ops that only name their operand. */
+export const withoutTags = (block: Block): Block =>
+  rewriteBlock(block, ({ op, ins }) => (op.tag ? { nodes: [], outs: ins } : undefined));
+
 /** Every node of a block and of its regions, outermost first. */
 export function* allNodes(block: Block): Generator<Node> {
   for (const each of block.nodes) {

@@ -1,10 +1,11 @@
 // Several ops as one loop nest. What may be one, and when, is passes/fuse-kernels.ts's to say.
-import { formatType, range, sameType } from "../ir/shape.ts";
+import { range } from "../ir/shape.ts";
 import type { Block, Node } from "../ir/types.ts";
 import { replaceable } from "./loop-run.ts";
 import { isMisfit, loopSpaceOf } from "./loop-space.ts";
 import type { OpDef } from "./op.ts";
 import { at, broken } from "./op.ts";
+import { expectRegion, expectRegionOperands } from "./region.ts";
 
 /** Ops that a loop nest can hold: each gives one element from one element of each operand, or folds. */
 export const isLoopOp = ({ scalar, moves, folds, line }: OpDef): boolean =>
@@ -15,15 +16,8 @@ export const fused: OpDef = {
   doc: "The region's elementwise ops and folds as one loop nest: what is computed on the way is never stored.",
   attrs: {},
   infer(ins, _attrs, regions) {
-    const body = regions[0];
-    if (!body || regions.length !== 1) broken("fused", `takes one region, got ${regions.length}`);
-    if (body.params.length !== ins.length)
-      broken("fused", `${ins.length} operands for a region of ${body.params.length} parameters`);
-    body.params.forEach((param, i) => {
-      const given = at(ins, i);
-      if (!sameType(given, param.type))
-        broken("fused", `operand ${i} is ${formatType(given)}, the region takes ${formatType(param.type)}`);
-    });
+    const body = expectRegion("fused", ins, regions);
+    expectRegionOperands("fused", ins, body);
     const other = body.nodes.find(({ op }) => !isLoopOp(op));
     if (other) broken("fused", `\`${other.op.name}\` cannot be part of a loop nest`);
     const space = loopSpaceOf(body);

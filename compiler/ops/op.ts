@@ -109,7 +109,7 @@ export type RegionMachine<T> = {
   share(x: T): T;
   drop(x: T): void;
   /** Runs a region. Operands that are `given` away go when the region has read them for the last time. */
-  run(block: Block, ins: readonly T[], given: readonly boolean[]): T[];
+  runRegion(block: Block, ins: readonly T[], given: readonly boolean[]): T[];
 };
 
 /** Where the elements of a result come from, for an op that only moves its operand's elements. */

@@ -2,8 +2,7 @@
 import { dim, elements, formatDims, rankOf, tensor, without } from "../ir/shape.ts";
 import type { TensorType } from "../ir/types.ts";
 import { type NumberArray, rowMajor } from "./loops.ts";
-import type { OpDef } from "./op.ts";
-import { at, broken, expectArity } from "./op.ts";
+import { at, broken, expectArity, expectAxes, type OpDef } from "./op.ts";
 
 const reduceInfer = (
   op: string,
@@ -12,8 +11,7 @@ const reduceInfer = (
 ): readonly TensorType[] => {
   expectArity(op, ins, 1);
   const x = at(ins, 0);
-  if (axes.some((axis) => axis < 0 || axis >= rankOf(x)) || new Set(axes).size !== axes.length)
-    broken(op, `axes [${axes}] of [${formatDims(x.dims)}]`);
+  expectAxes(op, x, axes);
   return [tensor(x.dtype, without(x.dims, axes))];
 };
 

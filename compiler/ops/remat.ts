@@ -1,12 +1,11 @@
 // What the forward pass keeps for the backward pass: names for values, a region of which only named values are kept,
 // and the way to the host and back.
 import { isFloat } from "../dtype.ts";
-import { formatType, sameType } from "../ir/shape.ts";
 import type { Block } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { Keeping, OpDef, VjpContext } from "./op.ts";
 import { at, broken, expectArity } from "./op.ts";
-import { narrowed } from "./region.ts";
+import { expectRegion, expectRegionOperands, narrowed } from "./region.ts";
 
 const checkpointName: OpDef<{ name: string }> = {
   name: "checkpoint_name",
@@ -78,15 +77,8 @@ const remat: OpDef<RematAttrs> = {
     "offloaded to the host) and computes the rest again; as jax.checkpoint.",
   attrs: { save: "string", offload: "string" },
   infer(ins, _attrs, regions) {
-    const [body] = regions;
-    if (!body || regions.length !== 1) broken("remat", `takes one region, got ${regions.length}`);
-    expectArity("remat", ins, body.params.length);
-    for (const [i, param] of body.params.entries())
-      if (!sameType(param.type, at(ins, i)))
-        broken(
-          "remat",
-          `operand ${i} is ${formatType(at(ins, i))}, the region takes ${formatType(param.type)}`,
-        );
+    const body = expectRegion("remat", ins, regions);
+    expectRegionOperands("remat", ins, body);
     return body.results.map((result) => result.type);
   },
   prune({ outs, attrs, regions }, isLive, dropDead) {
@@ -96,7 +88,7 @@ const remat: OpDef<RematAttrs> = {
   },
   vjp: rematVjp,
   control: (machine, ins, _attrs, regions) =>
-    machine.run(
+    machine.runRegion(
       at(regions, 0),
       ins,
       ins.map(() => false),

@@ -5,7 +5,7 @@ import type { Block, TensorType } from "../ir/types.ts";
 import type { K } from "./k.ts";
 import type { Binding, NodePart, OpDef, RegionMachine, VjpContext } from "./op.ts";
 import { at, broken, expectLabel } from "./op.ts";
-import { narrowed } from "./region.ts";
+import { expectRegion, narrowed } from "./region.ts";
 
 type ScanAttrs = { length: number; carries: number; xs: number; reverse: boolean; label: string };
 
@@ -82,7 +82,7 @@ function runSteps<T>(
   for (let i = 0; i < attrs.length; i++) {
     const index = attrs.reverse ? attrs.length - 1 - i : i;
     const step = xs.map((x, j) => machine.slice(x, index, at(body.params, attrs.carries + j).type));
-    const outs = machine.run(body, [...carries, ...step, ...consts], given);
+    const outs = machine.runRegion(body, [...carries, ...step, ...consts], given);
     carries = outs.slice(0, attrs.carries);
     for (const [j, y] of outs.slice(attrs.carries).entries()) {
       machine.write(at(ys, j), index, y);
@@ -131,10 +131,7 @@ export const scan: OpDef<ScanAttrs> = {
   doc: "Run the region `length` times, carrying state and stacking what each step yields; as lax.scan.",
   attrs: { length: "int", carries: "int", xs: "int", reverse: "bool", label: "string" },
   infer(ins, attrs, regions) {
-    const body = regions[0];
-    if (!body || regions.length !== 1) broken("scan", `takes one region, got ${regions.length}`);
-    if (body.params.length !== ins.length)
-      broken("scan", `${ins.length} operands for a region of ${body.params.length} parameters`);
+    const body = expectRegion("scan", ins, regions);
     const constsAt = attrs.carries + attrs.xs;
     expectLabel("scan", attrs.label);
     if (

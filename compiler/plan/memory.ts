@@ -112,15 +112,11 @@ class SizeMachine implements Machine<Hold>, RegionMachine<Hold> {
       };
   }
 
-  run(node: Node, ins: readonly Hold[], last: readonly Value[]): readonly Hold[];
-  run(block: Block, ins: readonly Hold[], given: readonly boolean[]): Hold[];
-  run(what: Node | Block, ins: readonly Hold[], how: readonly Value[] | readonly boolean[]): readonly Hold[] {
-    if ("op" in what) return this.runNode(what, ins, how as readonly Value[]);
-    const given = how as readonly boolean[];
-    return execute(scheduleOf(what, given), ins, given, this);
+  runRegion(block: Block, ins: readonly Hold[], given: readonly boolean[]): Hold[] {
+    return execute(scheduleOf(block, given), ins, given, this);
   }
 
-  private runNode(node: Node, ins: readonly Hold[], last: readonly Value[]): readonly Hold[] {
+  run(node: Node, ins: readonly Hold[], last: readonly Value[]): readonly Hold[] {
     const { op, attrs, regions, outs } = node;
     if (op.control) return op.control<Hold>(this, ins, attrs, regions);
     if (op.moves?.(attrs).kind === "reshape") return [this.share(at(ins, 0))];

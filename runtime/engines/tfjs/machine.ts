@@ -84,16 +84,8 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
     this.peak = Math.max(this.peak, this.live);
   }
 
-  run(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): tf.Tensor[];
-  run(block: Block, ins: readonly tf.Tensor[], given: readonly boolean[]): tf.Tensor[];
-  run(
-    what: Node | Block,
-    ins: readonly tf.Tensor[],
-    how: readonly Value[] | readonly boolean[],
-  ): tf.Tensor[] {
-    if ("op" in what) return this.runNode(what, ins, how as readonly Value[]);
-    const given = how as readonly boolean[];
-    return execute(scheduleOf(what, given), ins, given, this);
+  runRegion(block: Block, ins: readonly tf.Tensor[], given: readonly boolean[]): tf.Tensor[] {
+    return execute(scheduleOf(block, given), ins, given, this);
   }
 
   /** Operands that go with this node, and whose memory its results are written to. */
@@ -111,7 +103,7 @@ export class TensorMachine implements Machine<tf.Tensor>, RegionMachine<tf.Tenso
     });
   }
 
-  private runNode(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): tf.Tensor[] {
+  run(node: Node, ins: readonly tf.Tensor[], last: readonly Value[]): tf.Tensor[] {
     const { op, attrs, regions } = node;
     if (op.control) return [...op.control<tf.Tensor>(this, ins, attrs, regions)];
     if (op.update) return [this.hold(this.updated(node, ins, this.replaced(node, ins, last)))];
