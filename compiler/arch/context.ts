@@ -1,5 +1,5 @@
 // What an elaboration carries around: its options, tables, and what a name stands for.
-import type { Expression } from "../config/expression.ts";
+import type { CallExpression } from "../config/expression.ts";
 import { type ConfigValue, describeValue } from "../config/value.ts";
 import { fail, type Span } from "../diag.ts";
 import type { DType } from "../dtype.ts";
@@ -9,8 +9,6 @@ import type { Cursor } from "../ops/op.ts";
 import type { Frame } from "./frame.ts";
 import type { ParamDecl, Stacked } from "./param.ts";
 import type { Architecture, BlockDef } from "./syntax.ts";
-
-export type CallExpression = Extract<Expression, { kind: "call" }>;
 
 /** A state, where an op was told to keep it, and what it is after this program's tokens. */
 export type StateSlot = {

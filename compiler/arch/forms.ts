@@ -1,11 +1,10 @@
 // Words of the architecture language that speak in dim names rather than positions. Each becomes ops.
-import type { Expression } from "../config/expression.ts";
+import type { CallExpression, Expression } from "../config/expression.ts";
 import { counted, didYouMean, fail } from "../diag.ts";
 import type { DType } from "../dtype.ts";
 import { dim, formatDims, formatType, range, sameDims, sizeOf, tensor } from "../ir/shape.ts";
 import type { Dim, Value } from "../ir/types.ts";
 import type { K } from "../ops/k.ts";
-import type { CallExpression } from "./context.ts";
 import type { Frame } from "./frame.ts";
 
 type Form = (frame: Frame, call: CallExpression) => readonly Value[];

@@ -1,5 +1,6 @@
 // Expressions of one block call: numbers known while elaborating, and tensors as IR values.
-import { type Expression, evaluate, type NamedArgument } from "../config/expression.ts";
+import { evaluate } from "../config/evaluate.ts";
+import type { CallExpression, Expression, NamedArgument } from "../config/expression.ts";
 import { type ConfigValue, describeValue, isList } from "../config/value.ts";
 import { didYouMean, fail, invariant, Q3Error, type Span } from "../diag.ts";
 import { isFloat } from "../dtype.ts";
@@ -7,7 +8,7 @@ import { formatType } from "../ir/shape.ts";
 import type { Attr, Dim, Value } from "../ir/types.ts";
 import { findOp, opNames } from "../ops/index.ts";
 import type { OpDef } from "../ops/op.ts";
-import { type CallExpression, type Context, type Entity, type Place, type Scope, single } from "./context.ts";
+import { type Context, type Entity, type Place, type Scope, single } from "./context.ts";
 import { dimOf, productOf } from "./dims.ts";
 import { align, forms } from "./forms.ts";
 import { resume, statesOf } from "./states.ts";

@@ -1,10 +1,10 @@
 // Statements of a block: parameters, definitions, choices, loops, and calls of other blocks.
-import type { Expression } from "../config/expression.ts";
+import type { CallExpression, Expression } from "../config/expression.ts";
 import { counted, didYouMean, fail } from "../diag.ts";
 import { value as newValue } from "../ir/build.ts";
 import { formatDims, tensor } from "../ir/shape.ts";
 import type { Value } from "../ir/types.ts";
-import { type CallExpression, type Entity, type Scope, single } from "./context.ts";
+import { type Entity, type Scope, single } from "./context.ts";
 import { dimsOf } from "./dims.ts";
 import { Frame } from "./frame.ts";
 import { initOf, layoutOf, type Origin, originOf, type Stacked } from "./param.ts";

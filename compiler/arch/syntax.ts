@@ -1,12 +1,12 @@
 // The architecture language's grammar: text → spanned syntax, nothing resolved. Expressions are the configuration's.
 import { createToken, type IToken, Lexer, type TokenType } from "chevrotain";
+import type { Expression } from "../config/expression.ts";
 import {
   Assign,
   Close,
   CloseList,
   Comma,
   Else,
-  type Expression,
   ExpressionRules,
   expressionTokens,
   In,
@@ -15,7 +15,7 @@ import {
   OpenList,
   Or,
   Text,
-} from "../config/expression.ts";
+} from "../config/expression-syntax.ts";
 import { fail, type Source, type Span } from "../diag.ts";
 
 export type Word = { readonly text: string; readonly at: Span };
@@ -89,7 +89,7 @@ const word = (name: string, isNameToo = false): TokenType =>
     label: `\`${name}\``,
     ...(isNameToo ? { categories: [Name] } : {}),
   });
-const [Arch, DimWord, Block, Model, Draft, Param, Stored, Float32, State, When, Repeat, Sow, Return] = [
+const keywords = [
   word("arch"),
   word("dim"),
   word("block"),
@@ -104,31 +104,16 @@ const [Arch, DimWord, Block, Model, Draft, Param, Stored, Float32, State, When, 
   word("sow"),
   word("return"),
 ] as const;
+const [Arch, DimWord, Block, Model, Draft, Param, Stored, Float32, State, When, Repeat, Sow, Return] =
+  keywords;
 // These are also names of a call's arguments.
-const [At, From, Init] = [word("at", true), word("from", true), word("init", true)] as const;
+const argumentNames = [word("at", true), word("from", true), word("init", true)] as const;
+const [At, From, Init] = argumentNames;
 const OpenBody = createToken({ name: "OpenBody", pattern: "{", label: "`{`" });
 const CloseBody = createToken({ name: "CloseBody", pattern: "}", label: "`}`" });
 const Comment = createToken({ name: "Comment", pattern: /#[^\n]*/, group: Lexer.SKIPPED });
 
-const words = [
-  Arch,
-  DimWord,
-  Block,
-  Model,
-  Draft,
-  Param,
-  Stored,
-  Float32,
-  State,
-  When,
-  Repeat,
-  Sow,
-  Return,
-  At,
-  From,
-  Init,
-];
-const vocabulary = [Comment, ...words, ...expressionTokens, OpenBody, CloseBody];
+const vocabulary = [Comment, ...keywords, ...argumentNames, ...expressionTokens, OpenBody, CloseBody];
 const lexer = new Lexer(vocabulary, { positionTracking: "onlyOffset" });
 
 class ArchParser extends ExpressionRules {

@@ -1,7 +1,7 @@
 // The meaning of expressions: Python's arithmetic, with strict types and the place of every mistake.
 
 import { didYouMean, fail, type Span } from "../diag.ts";
-import type { BinaryOperator, Comparison, Expression } from "./expression.ts";
+import type { BinaryOperator, CallExpression, Comparison, Expression } from "./expression.ts";
 import { type ConfigValue, describeValue, isList, sameValue, showValue } from "./value.ts";
 
 /** Finds what a name stands for, or fails at the place that names it. */
@@ -51,7 +51,7 @@ const functions: Record<string, Callable> = {
   round: { takes: "one number", arity: [1, 1], of: ([x = 0]) => roundHalfToEven(x) },
 };
 
-function call(node: Extract<Expression, { kind: "call" }>, lookup: Lookup): ConfigValue {
+function call(node: CallExpression, lookup: Lookup): ConfigValue {
   const callable = Object.hasOwn(functions, node.callee) ? functions[node.callee] : undefined;
   if (!callable) {
     return fail({

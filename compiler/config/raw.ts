@@ -2,7 +2,8 @@
 
 import { fail, type Source, type Span } from "../diag.ts";
 import { evaluate, type Lookup } from "./evaluate.ts";
-import { type Expression, parseExpression } from "./expression.ts";
+import type { Expression } from "./expression.ts";
+import { parseExpression } from "./expression-syntax.ts";
 import type { Given } from "./key.ts";
 import { type ConfigValue, describeValue } from "./value.ts";
 

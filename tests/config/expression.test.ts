@@ -1,7 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions are the subject.
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { type ConfigValue, evaluate, parseExpression } from "../../compiler/config/expression.ts";
+import { evaluate } from "../../compiler/config/evaluate.ts";
+import { parseExpression } from "../../compiler/config/expression-syntax.ts";
+import type { ConfigValue } from "../../compiler/config/value.ts";
 import { fail, type Span } from "../../compiler/diag.ts";
 
 const keys: Record<string, ConfigValue> = {
