@@ -188,12 +188,12 @@ export const convert: Command<typeof flags> = {
       config: () => toHuggingFaceConfig(config),
     });
     try {
-      const { bytes, path, tensors, leftOut } = prepared;
-      const facts = { from: source, to: path, format: prepared.to, tensors: tensors.length, bytes };
+      const { bytes, path, tensors, leftOut, whenCutOff } = prepared;
+      const facts = { from: prepared.source, to: path, format: prepared.to, tensors: tensors.length, bytes };
       if (given.json && !given.dry_run)
         io.out(JSON.stringify({ kind: "start", ...facts, left_out: Object.fromEntries(leftOut) }));
       else if (!given.json) {
-        io.out(`from: ${source} (${prepared.from})`);
+        io.out(`from: ${prepared.source} (${prepared.from})`);
         io.out(`to: ${path} (${prepared.to}), ${tensors.length} tensors, ${formatBytes(bytes)}`);
         for (const [key, count] of leftOut)
           io.err(`left out: ${key}, ${count} tensors that have no place there`);
@@ -209,7 +209,9 @@ export const convert: Command<typeof flags> = {
       const start = performance.now();
       // While one thread waits for the disk, another can use the core.
       const threads = bytes < THREADS_FROM ? 1 : (given.parallel_threads ?? availableParallelism() + 1);
+      io.whenInterrupted(() => whenCutOff);
       await prepared.run(threads, progress);
+      io.whenInterrupted(() => "");
       const seconds = (performance.now() - start) / 1000;
       if (given.json) io.out(JSON.stringify({ kind: "converted", path, bytes, seconds }));
       else io.out(`converted: ${path} in ${seconds.toFixed(1)} s, ${formatBytes(bytes / seconds)}/s`);

@@ -267,6 +267,20 @@ describe("a conversion that is cut off", () => {
     },
   );
 
+  test("Ctrl-C is heard between any two blocks, and says where it goes on", async () => {
+    const output = join(scratch(), "out");
+    const prepared = prepareConversion(conversionOf(MAXTEXT, MAXTEXT, output));
+    const turns: number[] = [];
+    let turn = 0;
+    const timer = setInterval(() => turn++, 0);
+    await prepared.run(1, () => void turns.push(turn));
+    clearInterval(timer);
+    prepared.close();
+    // One batch is all of it.
+    expect(new Set(turns).size).toBeGreaterThan(1);
+    expect(prepared.whenCutOff).toContain(`stays in ${output}/0.orbax-checkpoint-tmp; the same line goes on`);
+  });
+
   test.each(formats)("to %s: a part that was damaged meanwhile is made again", async (to) => {
     const directory = scratch();
     const tree = await convert(conversionOf(MAXTEXT, MAXTEXT, join(directory, "tree")));

@@ -24,7 +24,7 @@ test("FROM TO: there, to the other layout, and back", async () => {
   expect(home.out.split("\n").map((line) => JSON.parse(line))).toEqual([
     {
       kind: "start",
-      from: single,
+      from: join(single, "0/items"),
       to: back,
       format: "huggingface",
       tensors: 154,
@@ -174,6 +174,21 @@ test("the folder beside an item says where the weights are", async () => {
       `its weights are in ${tree}/0/items\nhelp: pass load_parameters_path=${tree}/0/items`,
     );
   }
+});
+
+test("of a directory of steps, the one that is taken is named", async () => {
+  const directory = scratch();
+  const [tree, said] = [join(directory, "tree"), [] as string[]];
+  await q3c(["convert", MODEL, tree]);
+  fs.renameSync(join(tree, "0"), join(tree, "7"));
+  const io = { whenInterrupted: (say: () => string) => void said.push(say()) };
+  const { out } = await q3c(["convert", tree, join(directory, "back")], { io });
+  expect(out).toContain(`from: ${tree}/7/items (maxtext)\n`);
+  // While it writes, Ctrl-C says what stays; afterwards, nothing does.
+  expect(said).toEqual([
+    expect.stringContaining(`stays in ${directory}/.back.partial; the same line goes on`),
+    "",
+  ]);
 });
 
 test("a conversion that fails says what stays", async () => {

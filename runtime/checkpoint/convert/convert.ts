@@ -51,8 +51,12 @@ export type Prepared = {
   /** What it will hold. */
   readonly tensors: readonly StoredTensor[];
   readonly bytes: number;
+  /** The source itself: of a directory of steps, the item of the one that was taken. */
+  readonly source: string;
   /** What to load afterwards. */
   readonly path: string;
+  /** What is said when it is cut off. */
+  readonly whenCutOff: string;
   /** How many tensors of the source have no place in the output, by the first key of their path. */
   readonly leftOut: ReadonlyMap<string, number>;
   /** Does it, in so many threads. `wrote` hears how many bytes are done of all, those of an earlier run included. */
@@ -76,7 +80,9 @@ export function prepareConversion(conversion: Conversion): Prepared {
       scanned: opened.contents.scanned,
       tensors: output.tensors.map(({ plan: { name, shape }, dtype }) => ({ name, shape, dtype })),
       bytes,
+      source: source.path,
       path: output.path,
+      whenCutOff: whenCutOff(output),
       leftOut: countByKey(leftOut),
       run: (threads, wrote) => run(conversion, source, output, bytes, threads, wrote),
       close: () => source.close(),
@@ -198,7 +204,7 @@ async function run(
     commit();
   } catch (error) {
     if (!(error instanceof Q3Error)) throw error;
-    const stays = `what is finished stays in ${output.aside}; the same line goes on from there, unless the source was changed`;
+    const stays = whenCutOff(output);
     throw new Q3Error(
       error.diagnostics.map((one) => ({ ...one, help: one.help ? `${one.help}; ${stays}` : stays })),
       error.exitCode,
@@ -208,6 +214,9 @@ async function run(
   }
   removeJournal(output.home);
 }
+
+const whenCutOff = ({ aside }: Output): string =>
+  `what is finished stays in ${aside}; the same line goes on from there, unless the source was changed`;
 
 /** The files of a checkpoint with their sizes and times: what an unfinished output was made of. */
 function filesOf(path: string): unknown {

@@ -1,5 +1,4 @@
 // Doing the tasks of a conversion: here one after another, or in threads at the same time as far as memory allows.
-import { setImmediate as breathe } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { Q3Error } from "../../../compiler/diag.ts";
 import type { TensorReader } from "../tensors.ts";
@@ -24,10 +23,7 @@ export type PoolOptions = {
 export async function doTasks(tasks: readonly Weighed[], options: PoolOptions): Promise<void> {
   const { source, target, threads, wrote, done } = options;
   if (threads > 1 && tasks.length > 1) return inThreads(tasks, options);
-  for (const { task } of tasks) {
-    done(doTask(source, target, task, wrote));
-    await breathe();
-  }
+  for (const { task } of tasks) done(await doTask(source, target, task, wrote));
 }
 
 // Threads share what is left of a gibibyte beside their own heaps.

@@ -1,4 +1,5 @@
 // The work of a conversion that any thread can do: making the blocks of a batch and writing them as one part.
+import { setImmediate as breathe } from "node:timers/promises";
 import { Q3Error } from "../../../compiler/diag.ts";
 import { crc32c } from "../crc32c.ts";
 import { openSafetensorsPart, readPart, type SafetensorsPlan } from "../create-safetensors.ts";
@@ -28,13 +29,13 @@ function openPart(target: TargetPlan, part: number): TensorWriter {
     : openSafetensorsPart(target.safetensors);
 }
 
-/** Makes and writes the blocks of a task. `wrote` hears of every block's bytes. */
-export function doTask(
+/** Makes and writes the blocks of a task. `wrote` hears of every block's bytes; between two, Ctrl-C is heard. */
+export async function doTask(
   source: TensorReader,
   target: TargetPlan,
   { part, blocks }: Task,
   wrote: (bytes: number) => void,
-): DonePart {
+): Promise<DonePart> {
   const writer = openPart(target, part);
   let sum = target.kind === "orbax" ? null : 0;
   try {
@@ -46,6 +47,7 @@ export function doTask(
       writer.write(block.plan.name, block.box, bytes);
       if (sum !== null) sum = crc32c(bytes, sum);
       wrote(bytesOfBlock(block));
+      await breathe();
     }
     writer.commit();
   } catch (error) {

@@ -20,9 +20,10 @@ const { source: path, target } = workerData as Start;
 const source = openTensors(path);
 const answer = (message: Answer): void => port.postMessage(message);
 
-port.on("message", (task: Task) => {
+port.on("message", async (task: Task) => {
   try {
-    answer({ kind: "done", done: doTask(source, target, task, (bytes) => answer({ kind: "wrote", bytes })) });
+    const done = await doTask(source, target, task, (bytes) => answer({ kind: "wrote", bytes }));
+    answer({ kind: "done", done });
   } catch (error) {
     if (error instanceof Q3Error) answer({ kind: "failed", diagnostics: error.diagnostics });
     else answer({ kind: "bug", error });
