@@ -1,9 +1,10 @@
-// One at a time trains a run: each process says that it does with a file in the run's directory, named by its id.
+// One at a time trains a run: each process says that it does with a file in the run's directory, named by its id, which
+// holds its mark.
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { fail } from "../../compiler/diag.ts";
-import { writing } from "../files.ts";
-import { isRunning, isTaken, take } from "../running.ts";
+import { readText, writing } from "../files.ts";
+import { isRunning, isTaken, ownMark, take } from "../running.ts";
 
 const PREFIX = ".training-";
 
@@ -22,7 +23,7 @@ export function holdRun(directory: string): () => void {
     });
   const own = join(directory, `${PREFIX}${process.pid}`);
   // Written before others are looked for: of two that start at once, one at least sees the other.
-  writing(own, () => fs.writeFileSync(own, ""));
+  writing(own, () => fs.writeFileSync(own, ownMark()));
   const leave = take(directory);
   const release = (): void => {
     process.removeListener("exit", release);
@@ -33,7 +34,7 @@ export function holdRun(directory: string): () => void {
   process.once("exit", release);
   for (const pid of othersIn(directory)) {
     const file = join(directory, `${PREFIX}${pid}`);
-    if (!isRunning(pid)) {
+    if (!isRunning(pid, fs.existsSync(file) ? readText(file) : undefined)) {
       fs.rmSync(file, { force: true });
       continue;
     }

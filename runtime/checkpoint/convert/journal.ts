@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
 import { readText, writing } from "../../files.ts";
-import { isRunning, isTaken, take } from "../../running.ts";
+import { isRunning, isTaken, ownMark, take } from "../../running.ts";
 import type { DonePart } from "./work.ts";
 
 const NAME = "q3c-convert.jsonl";
@@ -34,8 +34,10 @@ export function readJournal(directory: string, work: string): readonly DonePart[
       help: "remove it if nothing is saving there",
     });
   const [head, ...rest] = readText(path).split("\n").map(parseLine);
-  const pid = rest.findLast((line) => line?.["pid"] !== undefined)?.["pid"];
-  if (typeof pid === "number" && (pid === process.pid ? isTaken(directory) : isRunning(pid)))
+  const { pid, mark } = rest.findLast((line) => line?.["pid"] !== undefined) ?? {};
+  const isAtWork = (id: number): boolean =>
+    id === process.pid ? isTaken(directory) : isRunning(id, typeof mark === "string" ? mark : undefined);
+  if (typeof pid === "number" && isAtWork(pid))
     fail({
       code: "checkpoint-unfinished",
       message: `process ${pid} is writing there`,
@@ -81,7 +83,7 @@ export function openJournal(directory: string): Journal {
       fs.fdatasyncSync(file);
     });
   // The line before may have been cut off.
-  append(`\n${line({ pid: process.pid })}`);
+  append(`\n${line({ pid: process.pid, mark: ownMark() })}`);
   const leave = take(directory);
   return {
     add: (part) => append(line(part)),
