@@ -138,6 +138,25 @@ export function parseJson(source: Source): unknown {
   }
 }
 
+/** The object that a JSON text is, with each key once; `refuse` hears what is wrong with it. */
+export function parseRecord(
+  text: string,
+  refuse: (problem: string) => never,
+): Readonly<Record<string, unknown>> {
+  const { fault, repeated } = scanJson(text);
+  if (fault) refuse(`not JSON: expected ${fault.expected} at its character ${fault.offset}`);
+  const [again] = repeated;
+  if (again) refuse(`repeats the key \`${again.key}\``);
+  const value: unknown = JSON.parse(text);
+  return isRecord(value) ? value : refuse("expected a JSON object");
+}
+
+/** A JSON value in a message, cut when it is long. */
+export function showJson(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
 /** Whether a JSON value is an object, not an array or null. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

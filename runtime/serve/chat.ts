@@ -1,10 +1,10 @@
 // POST /v1/chat/completions: the next message of a conversation, worded for the model by its chat template.
 
-import { isRecord } from "../../compiler/json.ts";
+import { isRecord, showJson } from "../../compiler/json.ts";
 import type { Message } from "../tokenizer/chat-template.ts";
 import { continueText, type FinishReason } from "./continue.ts";
 import { refuse } from "./errors.ts";
-import { countOf, fieldsOf, flagOf, refuseUnless, shown } from "./fields.ts";
+import { countOf, fieldsOf, flagOf, refuseUnless } from "./fields.ts";
 import type { ServedModel, TokenScore } from "./model.ts";
 import type { Work } from "./queue.ts";
 import {
@@ -99,7 +99,7 @@ function* answer(model: ServedModel, request: Request): Work<object | undefined,
 /** The conversation: texts with their roles. A content in parts is the text of all of them. */
 function messagesOf(value: unknown): readonly Message[] {
   const wrong = (where: string, expected: string, found: unknown): never =>
-    refuse("messages", `\`${where}\` must be ${expected}, found ${shown(found)}`);
+    refuse("messages", `\`${where}\` must be ${expected}, found ${showJson(found)}`);
   if (!Array.isArray(value) || value.length === 0)
     return wrong("messages", "a list of at least one message", value);
   return value.map((message: unknown, i): Message => {

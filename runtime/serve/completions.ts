@@ -1,9 +1,10 @@
 // POST /v1/completions: texts that go on from prompts, with the log probabilities of both if wanted.
 
+import { showJson } from "../../compiler/json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { continueText, type FinishReason, type Piece } from "./continue.ts";
 import { refuse } from "./errors.ts";
-import { countOf, fieldsOf, flagOf, refuseUnless, shown } from "./fields.ts";
+import { countOf, fieldsOf, flagOf, refuseUnless } from "./fields.ts";
 import type { ServedModel, TokenScore } from "./model.ts";
 import type { Work } from "./queue.ts";
 import {
@@ -89,7 +90,7 @@ function promptsOf(model: ServedModel, value: unknown): readonly (readonly numbe
   }
   return refuse(
     "prompt",
-    `\`prompt\` must be a text, a list of texts, or one or more lists of token ids below ${model.vocab}; found ${shown(value)}`,
+    `\`prompt\` must be a text, a list of texts, or one or more lists of token ids below ${model.vocab}; found ${showJson(value)}`,
   );
 }
 

@@ -1,7 +1,7 @@
 // Reading the fields of a request: each is what it should be, or the client is told what was expected and found.
 
 import { didYouMean } from "../../compiler/diag.ts";
-import { isRecord } from "../../compiler/json.ts";
+import { isRecord, showJson } from "../../compiler/json.ts";
 import { ApiError, refuse } from "./errors.ts";
 
 /** A request's fields by name; null means the same as absent. */
@@ -9,7 +9,7 @@ export type Fields = Readonly<Record<string, unknown>>;
 
 /** The fields of a body, none of which is a stranger. */
 export function fieldsOf(body: unknown, known: readonly string[]): Fields {
-  if (!isRecord(body)) throw new ApiError(400, `expected a JSON object, found ${shown(body)}`);
+  if (!isRecord(body)) throw new ApiError(400, `expected a JSON object, found ${showJson(body)}`);
   const stranger = Object.keys(body).find((name) => !known.includes(name));
   if (stranger === undefined) return body;
   const hint = didYouMean(stranger, known);
@@ -20,14 +20,8 @@ export function fieldsOf(body: unknown, known: readonly string[]): Fields {
   );
 }
 
-/** A value as an error shows it. */
-export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
-}
-
 const wrong = (name: string, expected: string, value: unknown): never =>
-  refuse(name, `\`${name}\` must be ${expected}, found ${shown(value)}`);
+  refuse(name, `\`${name}\` must be ${expected}, found ${showJson(value)}`);
 
 type Range = { readonly least?: number; readonly most?: number };
 
@@ -80,5 +74,5 @@ export function refuseUnless(fields: Fields, name: string, neutral: readonly unk
   const value = fields[name] ?? null;
   const isEmpty = isRecord(value) && Object.keys(value).length === 0;
   if (value === null || isEmpty || neutral.includes(value)) return;
-  refuse(name, `\`${name}\` is not supported, found ${shown(value)}`, "unsupported_parameter");
+  refuse(name, `\`${name}\` is not supported, found ${showJson(value)}`, "unsupported_parameter");
 }

@@ -1,10 +1,10 @@
 // What the endpoints' answers have in common.
 
 import { randomUUID } from "node:crypto";
-import { isRecord } from "../../compiler/json.ts";
+import { isRecord, showJson } from "../../compiler/json.ts";
 import type { FinishReason, Piece } from "./continue.ts";
 import { ApiError, refuse } from "./errors.ts";
-import { countOf, type Fields, fieldsOf, flagOf, shown } from "./fields.ts";
+import { countOf, type Fields, fieldsOf, flagOf } from "./fields.ts";
 import type { ServedModel } from "./model.ts";
 import { mapWork, type Work } from "./queue.ts";
 
@@ -21,7 +21,7 @@ export type Reply =
 /** Refuses requests for a model that is not served; without a name the one that is served is meant. */
 export function requireModel({ name }: ServedModel, fields: Fields): void {
   const wanted = fields["model"] ?? name;
-  if (typeof wanted !== "string") refuse("model", `\`model\` must be text, found ${shown(wanted)}`);
+  if (typeof wanted !== "string") refuse("model", `\`model\` must be text, found ${showJson(wanted)}`);
   if (wanted !== name) {
     const message = `the model \`${wanted}\` is not served here; the only one is \`${name}\``;
     throw new ApiError(404, message, { code: "model_not_found", param: "model" });
@@ -67,7 +67,7 @@ export function streamOf(fields: Fields): { readonly isStream: boolean; readonly
   const isStream = flagOf(fields, "stream");
   const options = fields["stream_options"] ?? {};
   if (!isRecord(options))
-    refuse("stream_options", `\`stream_options\` must be an object, found ${shown(options)}`);
+    refuse("stream_options", `\`stream_options\` must be an object, found ${showJson(options)}`);
   if (!isStream && fields["stream_options"])
     refuse("stream_options", "`stream_options` is only for `stream`");
   return { isStream, withUsage: flagOf(fieldsOf(options, ["include_usage"]), "include_usage") };

@@ -1,7 +1,8 @@
 // The tokenizer over HTTP, by the names that vLLM gave it: lm-evaluation-harness counts tokens with it.
 
+import { showJson } from "../../compiler/json.ts";
 import { refuse } from "./errors.ts";
-import { fieldsOf, flagOf, shown, textOf } from "./fields.ts";
+import { fieldsOf, flagOf, textOf } from "./fields.ts";
 import type { ServedModel } from "./model.ts";
 import { type Reply, requireModel, tokensOf } from "./reply.ts";
 
@@ -22,7 +23,7 @@ export function detokenize(model: ServedModel, body: unknown): Reply {
   const { tokens } = fields;
   const isId = (id: unknown): id is number => Number.isSafeInteger(id) && Number(id) >= 0;
   if (!Array.isArray(tokens) || !tokens.every(isId))
-    refuse("tokens", `\`tokens\` must be a list of token ids, found ${shown(tokens)}`);
+    refuse("tokens", `\`tokens\` must be a list of token ids, found ${showJson(tokens)}`);
   return { kind: "now", value: { prompt: model.tokenizer.decode(tokens) } };
 }
 

@@ -1,6 +1,6 @@
 // `_METADATA`: the tree of an item, one entry per leaf, with how its arrays are stored.
 import { fail } from "../../../compiler/diag.ts";
-import { isRecord, scanJson } from "../../../compiler/json.ts";
+import { isRecord, parseRecord, showJson } from "../../../compiler/json.ts";
 import { readText } from "../../files.ts";
 
 /** Keys from the root to a leaf: names of dictionaries' members and fields, numbers of sequences' elements. */
@@ -41,21 +41,12 @@ const DICTIONARY = 2;
 const failTree = (file: string, message: string): never =>
   fail({ code: "orbax-metadata", message, at: { file } });
 
-const show = (value: unknown): string => JSON.stringify(value)?.slice(0, 80) ?? "nothing";
-
 const isOneOf = <T extends string>(names: readonly T[], value: unknown): value is T =>
   names.some((name) => name === value);
 
 /** The JSON object in a file of a checkpoint. */
-export function readObject(file: string): Readonly<Record<string, unknown>> {
-  const text = readText(file);
-  const { fault, repeated } = scanJson(text);
-  if (fault) failTree(file, `not JSON: expected ${fault.expected} at its character ${fault.offset}`);
-  const [again] = repeated;
-  if (again) failTree(file, `repeats the key ${show(again.key)}`);
-  const value: unknown = JSON.parse(text);
-  return isRecord(value) ? value : failTree(file, "expected a JSON object");
-}
+export const readObject = (file: string): Readonly<Record<string, unknown>> =>
+  parseRecord(readText(file), (problem) => failTree(file, problem));
 
 /** Reads `_METADATA`. */
 export function readTree(file: string): Tree {
@@ -65,7 +56,7 @@ export function readTree(file: string): Tree {
   if (!isRecord(members)) return failTree(file, "expected `tree_metadata` to be an object");
   for (const [name, value] of Object.entries({ use_zarr3: zarr3, use_ocdbt: ocdbt ?? false, isComplete }))
     if (typeof value !== "boolean")
-      failTree(file, `expected \`${name}\` to be true or false, found ${show(value)}`);
+      failTree(file, `expected \`${name}\` to be true or false, found ${showJson(value)}`);
   const leaves = Object.entries(members).map(([label, member]) => parseLeaf(file, label, member));
   const seen = new Set<string>();
   for (const { path } of leaves) {
@@ -90,11 +81,14 @@ function parseLeaf(file: string, label: string, member: unknown): Leaf {
   if (typeof isSkipped !== "boolean")
     return failTree(
       file,
-      `leaf ${label}: expected \`skip_deserialize\` to be true or false, found ${show(isSkipped)}`,
+      `leaf ${label}: expected \`skip_deserialize\` to be true or false, found ${showJson(isSkipped)}`,
     );
   const known = isSkipped ? EMPTY_NODES : STORED_KINDS;
   if (!isOneOf<Leaf["kind"]>(known, kind))
-    return failTree(file, `leaf ${label}: expected a value_type of ${known.join(", ")}, found ${show(kind)}`);
+    return failTree(
+      file,
+      `leaf ${label}: expected a value_type of ${known.join(", ")}, found ${showJson(kind)}`,
+    );
   return { path, kind };
 }
 
@@ -102,7 +96,7 @@ function parseKey(file: string, label: string, value: unknown): string | number 
   const { key, key_type: type } = isRecord(value) ? value : {};
   if (typeof key === "string" && type === DICTIONARY) return key;
   if (typeof key === "string" && type === SEQUENCE && /^(0|[1-9]\d{0,8})$/.test(key)) return Number(key);
-  return failTree(file, `leaf ${label}: expected a key with its key_type, found ${show(value)}`);
+  return failTree(file, `leaf ${label}: expected a key with its key_type, found ${showJson(value)}`);
 }
 
 /** Prints `_METADATA`. */

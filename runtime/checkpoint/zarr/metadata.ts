@@ -1,6 +1,6 @@
 // What the metadata of a zarr array says, whichever version wrote it, and the checks both versions need.
 import { fail } from "../../../compiler/diag.ts";
-import { isRecord, scanJson } from "../../../compiler/json.ts";
+import { parseRecord, showJson } from "../../../compiler/json.ts";
 import { decodeUtf8 } from "../../files.ts";
 import { gridOf } from "../box.ts";
 import { placeOf, type Site } from "./codecs.ts";
@@ -19,15 +19,8 @@ export type ArrayMetadata = {
 };
 
 /** The JSON object of a metadata file; repeated keys are refused, because readers differ in which they take. */
-export function parseObject(site: Site, bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  const text = decodeUtf8(placeOf(site), bytes);
-  const { fault, repeated } = scanJson(text);
-  if (fault) failMetadata(site, `not JSON: expected ${fault.expected} at its character ${fault.offset}`);
-  const value: unknown = JSON.parse(text);
-  const [again] = repeated;
-  if (again) failMetadata(site, `repeats the key \`${again.key}\``);
-  return isRecord(value) ? value : failMetadata(site, "expected a JSON object");
-}
+export const parseObject = (site: Site, bytes: Uint8Array): Readonly<Record<string, unknown>> =>
+  parseRecord(decodeUtf8(placeOf(site), bytes), (problem) => failMetadata(site, problem));
 
 /** What malformed metadata fails with. */
 export const failMetadata = (site: Site, message: string): never =>
@@ -36,13 +29,6 @@ export const failMetadata = (site: Site, message: string): never =>
 /** What metadata fails with that is well-formed, but asks for what q3c does not do. */
 export const failUnsupported = (site: Site, message: string): never =>
   fail({ code: "zarr-unsupported", message, at: placeOf(site) });
-
-/** A value in a message, cut when it is long. */
-export function show(value: unknown): string {
-  if (value === undefined) return "nothing";
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
-}
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
@@ -53,14 +39,14 @@ export function parseShapes(
   chunk: unknown,
 ): { readonly shape: readonly number[]; readonly chunk: readonly number[] } {
   if (!Array.isArray(shape) || !shape.every(isSize))
-    return failMetadata(site, `expected a shape of whole numbers, found ${show(shape)}`);
+    return failMetadata(site, `expected a shape of whole numbers, found ${showJson(shape)}`);
   const chunks = parseChunk(site, chunk, shape.length);
   // Offsets are computed in doubles: everything that is counted must be exact there.
   const product = (sizes: readonly number[]): number => sizes.reduce((n, size) => n * Math.max(1, size), 16);
   if (![shape, chunks, gridOf(shape, chunks)].every((sizes) => Number.isSafeInteger(product(sizes))))
     failMetadata(
       site,
-      `shape ${show(shape)} in chunks ${show(chunks)} has more elements than can be counted`,
+      `shape ${showJson(shape)} in chunks ${showJson(chunks)} has more elements than can be counted`,
     );
   return { shape, chunk: chunks };
 }
@@ -68,6 +54,6 @@ export function parseShapes(
 /** The shape of chunks of an array of this rank. */
 export function parseChunk(site: Site, chunk: unknown, rank: number): readonly number[] {
   if (!Array.isArray(chunk) || chunk.length !== rank || !chunk.every((n) => isSize(n) && n > 0))
-    return failMetadata(site, `expected chunks of ${rank} whole numbers above 0, found ${show(chunk)}`);
+    return failMetadata(site, `expected chunks of ${rank} whole numbers above 0, found ${showJson(chunk)}`);
   return chunk;
 }

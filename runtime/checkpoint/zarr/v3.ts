@@ -1,5 +1,5 @@
 // `zarr.json`, the metadata of a zarr v3 array. Specification: zarr-specs.readthedocs.io, core protocol version 3.
-import { isRecord } from "../../../compiler/json.ts";
+import { isRecord, showJson } from "../../../compiler/json.ts";
 import { bitsOf } from "../safetensors-header.ts";
 import type { StoredTensor } from "../tensors.ts";
 import { type BytesCodec, checksum32c, gzip, type Site, zstd } from "./codecs.ts";
@@ -13,7 +13,6 @@ import {
   parseChunk,
   parseObject,
   parseShapes,
-  show,
 } from "./metadata.ts";
 
 /** The key of an array's metadata, under the array's own. */
@@ -45,15 +44,16 @@ export function parseV3(site: Site, bytes: Uint8Array): ArrayMetadata {
     data_type: type,
     storage_transformers: transformers,
   } = fields;
-  if (format !== 3) failMetadata(site, `expected zarr_format 3, found ${show(format)}`);
-  if (node !== "array") failMetadata(site, `expected node_type "array", found ${show(node)}`);
+  if (format !== 3) failMetadata(site, `expected zarr_format 3, found ${showJson(format)}`);
+  if (node !== "array") failMetadata(site, `expected node_type "array", found ${showJson(node)}`);
   if (transformers !== undefined && !(Array.isArray(transformers) && transformers.length === 0))
-    failUnsupported(site, `q3c does not know storage transformers, found ${show(transformers)}`);
+    failUnsupported(site, `q3c does not know storage transformers, found ${showJson(transformers)}`);
   for (const [name, value] of Object.entries(fields))
     if (!KNOWN_FIELDS.has(name) && !(isRecord(value) && value["must_understand"] === false))
-      failUnsupported(site, `q3c does not know the field ${show(name)}`);
+      failUnsupported(site, `q3c does not know the field ${showJson(name)}`);
   const grid = parseNamed(site, fields["chunk_grid"], "a chunk grid");
-  if (grid.name !== "regular") failUnsupported(site, `q3c does not know the chunk grid ${show(grid.name)}`);
+  if (grid.name !== "regular")
+    failUnsupported(site, `q3c does not know the chunk grid ${showJson(grid.name)}`);
   const { shape, chunk } = parseShapes(site, fields["shape"], grid.configuration["chunk_shape"]);
   const layout = parseLayout(site, fields["codecs"], type, chunk);
   return {
@@ -69,17 +69,17 @@ function parseNamed(site: Site, value: unknown, what: string): Named {
   if (typeof value === "string") return { name: value, configuration: {} };
   const { name, configuration = {} } = isRecord(value) ? value : {};
   if (typeof name !== "string" || !isRecord(configuration))
-    return failMetadata(site, `expected the name and configuration of ${what}, found ${show(value)}`);
+    return failMetadata(site, `expected the name and configuration of ${what}, found ${showJson(value)}`);
   return { name, configuration };
 }
 
 function parseKeyEncoding(site: Site, value: unknown): ArrayMetadata["keyOf"] {
   const { name, configuration } = parseNamed(site, value, "a chunk key encoding");
   if (name !== "default" && name !== "v2")
-    failUnsupported(site, `q3c does not know the chunk key encoding ${show(name)}`);
+    failUnsupported(site, `q3c does not know the chunk key encoding ${showJson(name)}`);
   const { separator = name === "default" ? "/" : "." } = configuration;
   if (separator !== "." && separator !== "/")
-    failMetadata(site, `expected a separator "." or "/" of chunk keys, found ${show(separator)}`);
+    failMetadata(site, `expected a separator "." or "/" of chunk keys, found ${showJson(separator)}`);
   const by = separator === "/" ? "/" : ".";
   if (name === "default") return (index) => ["c", ...index].join(by);
   return (index) => (index.length === 0 ? "0" : index.join(by));
@@ -87,11 +87,13 @@ function parseKeyEncoding(site: Site, value: unknown): ArrayMetadata["keyOf"] {
 
 /** Codecs in the order of encoding: some that reorder axes, one from elements to bytes, some from bytes to bytes. */
 function parseLayout(site: Site, codecs: unknown, type: unknown, chunk: readonly number[]): Layout {
-  if (!Array.isArray(codecs)) return failMetadata(site, `expected a list of codecs, found ${show(codecs)}`);
+  if (!Array.isArray(codecs))
+    return failMetadata(site, `expected a list of codecs, found ${showJson(codecs)}`);
   const named = codecs.map((codec) => parseNamed(site, codec, "a codec"));
   const at = named.findIndex(({ name }) => name !== "transpose");
   const toBytes = named[at];
-  if (!toBytes) return failMetadata(site, `expected a codec from elements to bytes, found ${show(codecs)}`);
+  if (!toBytes)
+    return failMetadata(site, `expected a codec from elements to bytes, found ${showJson(codecs)}`);
   const order = named
     .slice(0, at)
     .reduce<readonly number[] | undefined>(
@@ -119,24 +121,24 @@ function compose(
 ): readonly number[] {
   const axes = Array.from({ length: rank }, (_, axis) => axis);
   if (!Array.isArray(order) || order.length !== rank || !axes.every((axis) => order.includes(axis)))
-    return failMetadata(site, `expected transpose to order ${rank} axes, found ${show(order)}`);
+    return failMetadata(site, `expected transpose to order ${rank} axes, found ${showJson(order)}`);
   return order.map((axis: number) => (before ?? axes)[axis] ?? 0);
 }
 
 function parseElement(site: Site, { name, configuration }: Named, type: unknown): Element {
-  if (name !== "bytes") return failUnsupported(site, `q3c does not know the codec ${show(name)}`);
+  if (name !== "bytes") return failUnsupported(site, `q3c does not know the codec ${showJson(name)}`);
   const { endian = "little" } = configuration;
   if (endian !== "little" && endian !== "big")
-    return failMetadata(site, `expected endian "little" or "big", found ${show(endian)}`);
+    return failMetadata(site, `expected endian "little" or "big", found ${showJson(endian)}`);
   const element = typeof type === "string" ? elementV3(type, endian === "big") : undefined;
-  return element ?? failUnsupported(site, `q3c does not read elements of type ${show(type)}`);
+  return element ?? failUnsupported(site, `q3c does not read elements of type ${showJson(type)}`);
 }
 
 const BYTES_CODECS: Readonly<Record<string, BytesCodec>> = { gzip, zstd, crc32c: checksum32c };
 
 function parseBytesCodec(site: Site, { name }: Named): BytesCodec {
   const codec = Object.hasOwn(BYTES_CODECS, name) ? BYTES_CODECS[name] : undefined;
-  return codec ?? failUnsupported(site, `q3c does not know the codec ${show(name)}`);
+  return codec ?? failUnsupported(site, `q3c does not know the codec ${showJson(name)}`);
 }
 
 function parseSharding(
@@ -152,14 +154,14 @@ function parseSharding(
 ): Sharding {
   const chunk = parseChunk(site, inner, shard.length);
   if (shard.some((size, axis) => size % (chunk[axis] ?? 1) !== 0))
-    failMetadata(site, `inner chunks ${show(chunk)} do not divide the shard ${show(shard)}`);
+    failMetadata(site, `inner chunks ${showJson(chunk)} do not divide the shard ${showJson(shard)}`);
   if (location !== "start" && location !== "end")
-    failMetadata(site, `expected index_location "start" or "end", found ${show(location)}`);
+    failMetadata(site, `expected index_location "start" or "end", found ${showJson(location)}`);
   const index = parseLayout(site, indexCodecs, "uint64", [1]);
   if (index.order || index.sharding || index.bytes.some(({ encodedLength }) => encodedLength === undefined))
     failMetadata(
       site,
-      `the index of a shard must have a fixed length, which ${show(indexCodecs)} do not give`,
+      `the index of a shard must have a fixed length, which ${showJson(indexCodecs)} do not give`,
     );
   return {
     chunk,
