@@ -47,6 +47,16 @@ export function failWrite(path: string, error: unknown): never {
   fail({ code: "file-unwritable", message: `cannot be written: ${why}`, at: { file: path } });
 }
 
+/** What `make` gives; an error where there is not the memory for `what`. */
+export function fitting<T>(code: string, what: string, at: Place, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!isTooLong(error)) throw error;
+    return fail({ code, message: `${what} does not fit in memory at once: ${reason(error)}`, at });
+  }
+}
+
 /** Memory for so many bytes, whatever is in them: each of them shall be written. */
 export const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 
@@ -78,6 +88,15 @@ export function writing<T>(path: string, work: () => T): T {
 export function readBytes(path: string): Uint8Array {
   try {
     return fs.readFileSync(path);
+  } catch (error) {
+    return failRead(path, error);
+  }
+}
+
+/** The names in a directory, sorted. */
+export function namesIn(path: string): readonly string[] {
+  try {
+    return fs.readdirSync(path).toSorted();
   } catch (error) {
     return failRead(path, error);
   }

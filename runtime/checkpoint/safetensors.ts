@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { basename, join } from "node:path";
 import { didYouMean, fail, invariant } from "../../compiler/diag.ts";
-import { failRead, isTooLong, readAt, reason } from "../files.ts";
+import { failRead, fitting, readAt } from "../files.ts";
 import { decodeFloats, isFloatDType } from "./convert-dtype.ts";
 import { attempt, type OnDamage, refuse } from "./damage.ts";
 import { decodeNumbers, isNumberDType } from "./decode-numbers.ts";
@@ -16,6 +16,7 @@ import {
   parseHeader,
 } from "./safetensors-header.ts";
 import { checkIndex, readIndex } from "./safetensors-index.ts";
+import { INDEX, WHOLE } from "./safetensors-layout.ts";
 import type { Allocate } from "./tensors.ts";
 
 export type { Entry, SafetensorsDType } from "./safetensors-header.ts";
@@ -63,12 +64,10 @@ export function openSafetensors(path: string, onDamage: OnDamage = refuse): Safe
 
 type Open = (file: string) => Header;
 
-const INDEX = "model.safetensors.index.json";
-
 function findFiles(path: string, open: Open, onDamage: OnDamage): readonly Header[] {
   const names = listDirectory(path);
   if (!names) return [open(path)];
-  if (names.includes("model.safetensors")) return [open(join(path, "model.safetensors"))];
+  if (names.includes(WHOLE)) return [open(join(path, WHOLE))];
   const openAll = (files: Iterable<readonly [file: string, lost: readonly string[]]>) =>
     new Map(
       [...files].flatMap(([file, lost]) => {
@@ -88,7 +87,7 @@ function findFiles(path: string, open: Open, onDamage: OnDamage): readonly Heade
   if (loose.length === 0) {
     fail({
       code: "checkpoint-missing",
-      message: "expected model.safetensors, model.safetensors.index.json or *.safetensors, found none",
+      message: `expected ${WHOLE}, ${INDEX} or *.safetensors, found none`,
       at: { file: path },
     });
   }
@@ -214,16 +213,5 @@ function failDType({ name, file, dtype }: Entry, wanted: string): never {
   });
 }
 
-// The one failure of a typed array's constructor is that it is too long or memory is out.
-function allocate<T>({ name, file, shape }: Entry, make: () => T): T {
-  try {
-    return make();
-  } catch (error) {
-    if (!isTooLong(error)) throw error;
-    return fail({
-      code: "tensor-too-large",
-      message: `tensor \`${name}\` [${shape.join(", ")}] does not fit in memory at once: ${reason(error)}`,
-      at: { file },
-    });
-  }
-}
+const allocate = <T>({ name, file, shape }: Entry, make: () => T): T =>
+  fitting("tensor-too-large", `tensor \`${name}\` [${shape.join(", ")}]`, { file }, make);

@@ -6,6 +6,9 @@ import { KINDS, openEnvelope, seal } from "./envelope.ts";
 import { type FieldReader, failDamaged, NONE, writeFields } from "./fields.ts";
 import type { NodeRef } from "./node.ts";
 
+/** The file that makes a directory a database. */
+export const MANIFEST = "manifest.ocdbt";
+
 /** A database's settings, which bind only those who write to it. */
 export type Settings = {
   /** 16 bytes, random. */

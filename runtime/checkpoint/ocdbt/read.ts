@@ -3,16 +3,15 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { didYouMean, fail, invariant, type Place, Q3Error } from "../../../compiler/diag.ts";
-import { decodeUtf8, failRead, isTooLong, readAt, reason } from "../../files.ts";
+import { decodeUtf8, failRead, fitting, namesIn, readAt } from "../../files.ts";
 import { attempt, losing, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
 import type { Allocate } from "../tensors.ts";
 import type { DataFile, Location } from "./data-files.ts";
 import { failDamaged } from "./fields.ts";
-import { decodeManifest, type Manifest } from "./manifest.ts";
+import { decodeManifest, MANIFEST, type Manifest } from "./manifest.ts";
 import { decodeNode, isLeaf, isOutOfLine, type LeafEntry, type NodeRef, type Value } from "./node.ts";
 
-export const MANIFEST = "manifest.ocdbt";
 /** Databases that several processes wrote each for itself, and which the one at the root refers to. */
 const PER_PROCESS = /^ocdbt\.process_/;
 
@@ -50,7 +49,7 @@ export function readOcdbtEntries(path: string): readonly LeafEntry[] {
 }
 
 function readManifest(path: string): Manifest {
-  const names = list(path);
+  const names = namesIn(path);
   if (!names.includes(MANIFEST)) failWithoutManifest(path, names);
   const manifest = decode(join(path, MANIFEST));
   if (manifest.settings.kind === "single") return manifest;
@@ -76,14 +75,6 @@ function decode(file: string): Manifest {
     return decodeManifest(fs.readFileSync(file), { file });
   } catch (error) {
     return failRead(file, error);
-  }
-}
-
-function list(path: string): readonly string[] {
-  try {
-    return fs.readdirSync(path).toSorted();
-  } catch (error) {
-    return failRead(path, error);
   }
 }
 
@@ -145,15 +136,9 @@ function openFiles(root: string): Files {
       const { file, offset, length } = location;
       let bytes: Uint8Array;
       try {
-        bytes = readAt(use(file), offset, length, room);
+        const place = { file: pathOf(file) };
+        bytes = fitting("value-too-large", what, place, () => readAt(use(file), offset, length, room));
       } catch (error) {
-        if (isTooLong(error)) {
-          fail({
-            code: "value-too-large",
-            message: `${what} does not fit in memory at once: ${reason(error)}`,
-            at: { file: pathOf(file) },
-          });
-        }
         return failRead(pathOf(file), error);
       }
       if (bytes.length < length)

@@ -8,7 +8,7 @@ import { BLOCK, type DirectFile, openDirect } from "../../direct-file.ts";
 import { flushDirectory, writeAside, writing } from "../../files.ts";
 import type { KvWriter } from "../kv.ts";
 import { type DataFile, type Location, sharedPrefix } from "./data-files.ts";
-import { encodeManifest } from "./manifest.ts";
+import { encodeManifest, MANIFEST } from "./manifest.ts";
 import {
   encodeNode,
   type InteriorEntry,
@@ -20,7 +20,7 @@ import {
   type Node,
   type NodeRef,
 } from "./node.ts";
-import { MANIFEST, readOcdbtEntries } from "./read.ts";
+import { readOcdbtEntries } from "./read.ts";
 
 export type OcdbtOptions = {
   /** A data file that has reached this size is followed by another. Orbax's default for MaxText. */

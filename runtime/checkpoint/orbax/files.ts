@@ -3,8 +3,9 @@ import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fail } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
-import { failRead } from "../../files.ts";
+import { namesIn } from "../../files.ts";
 import { attempt, type OnDamage, refuse } from "../damage.ts";
+import { MANIFEST } from "../ocdbt/manifest.ts";
 import { readObject } from "./tree.ts";
 
 /** The item's tree. */
@@ -15,8 +16,6 @@ export const STEP_METADATA = "_CHECKPOINT_METADATA";
 export const COMMITTED = "commit_success.txt";
 /** Leaves that are strings. */
 export const STRINGS = "_strings.json";
-/** The root of an OCDBT database. */
-export const MANIFEST = "manifest.ocdbt";
 /** What a directory's name ends with until its save is finished. */
 export const ASIDE = ".orbax-checkpoint-tmp";
 /** The item that MaxText saves. */
@@ -39,7 +38,7 @@ const isStep = (name: string): boolean => /^\d{1,15}$/.test(name);
 
 /** The directories of numbered steps at a path, the latest first. */
 export const stepsIn = (path: string): readonly string[] =>
-  list(path)
+  namesIn(path)
     .filter(isStep)
     .toSorted((a, b) => Number(b) - Number(a))
     .map((name) => join(path, name))
@@ -49,7 +48,7 @@ const has = (directory: string, name: string): boolean => fs.existsSync(join(dir
 
 /** The item at a path, which may be the item's directory, a step's, the one that holds the steps, or the run's. */
 export function findItem(path: string, onDamage: OnDamage = refuse): Place {
-  const names = list(path);
+  const names = namesIn(path);
   for (const directory of [resolve(path), dirname(resolve(path))])
     if (basename(directory).includes(ASIDE)) failUnfinished(directory);
   if (names.includes(TREE)) return placeOf(resolve(path), onDamage);
@@ -67,7 +66,7 @@ export const finishedSteps = (path: string): readonly string[] =>
 
 /** Whether a directory looks as if Orbax had written it, or was writing it. */
 export function looksLikeOrbax(path: string): boolean {
-  const names = list(path);
+  const names = namesIn(path);
   return (
     [TREE, STEP_METADATA, MANIFEST, COMMITTED].some((name) => names.includes(name)) ||
     names.some((name) => name.includes(ASIDE)) ||
@@ -76,15 +75,8 @@ export function looksLikeOrbax(path: string): boolean {
   );
 }
 
-function list(path: string): readonly string[] {
-  try {
-    return fs.readdirSync(path).toSorted();
-  } catch (error) {
-    return failRead(path, error);
-  }
-}
-
-const itemsIn = (path: string): readonly string[] => list(path).filter((name) => has(join(path, name), TREE));
+const itemsIn = (path: string): readonly string[] =>
+  namesIn(path).filter((name) => has(join(path, name), TREE));
 
 function chooseItem(path: string, items: readonly string[]): string {
   const [only] = items;
@@ -142,7 +134,7 @@ function failNotFound(path: string, names: readonly string[]): never {
   const item = [path, ...stepsIn(path)]
     .map((place) => join(place, ITEM))
     .find((place) => fs.existsSync(place));
-  if (item !== undefined) return failNotFound(item, list(item));
+  if (item !== undefined) return failNotFound(item, namesIn(item));
   if (names.includes("checkpoint"))
     return fail({
       code: "orbax-old",

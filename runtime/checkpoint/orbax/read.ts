@@ -5,12 +5,13 @@ import { didYouMean, fail } from "../../../compiler/diag.ts";
 import { requireInside, wholeBox } from "../box.ts";
 import { attempt, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
+import { MANIFEST } from "../ocdbt/manifest.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
 import type { TensorReader } from "../tensors.ts";
 import { metadataKey, openArray, type ZarrArray } from "../zarr/array.ts";
 import { openDirectory } from "../zarr/directory.ts";
 import type { Memo } from "../zarr/memo.ts";
-import { findItem, MANIFEST, readCustomMetadata, STRINGS, TREE } from "./files.ts";
+import { findItem, readCustomMetadata, STRINGS, TREE } from "./files.ts";
 import { checkSums } from "./sums.ts";
 import { ARRAY_KINDS, type Leaf, nameOf, readObject, readTree, type Tree } from "./tree.ts";
 

@@ -5,6 +5,7 @@ import { fail, invariant } from "../../../compiler/diag.ts";
 import { flushDirectory, writeAside, writing } from "../../files.ts";
 import { chunkOfRows } from "../box.ts";
 import type { KvWriter } from "../kv.ts";
+import { MANIFEST } from "../ocdbt/manifest.ts";
 import { openOcdbt } from "../ocdbt/read.ts";
 import { createOcdbt, mergeOcdbt, removeOcdbt } from "../ocdbt/write.ts";
 import { bitsOf } from "../safetensors-header.ts";
@@ -20,16 +21,7 @@ import {
 } from "../zarr/array.ts";
 import { createDirectory, openDirectory } from "../zarr/directory.ts";
 import { nameV3 } from "../zarr/element.ts";
-import {
-  ASIDE,
-  COMMITTED,
-  ITEM,
-  MANIFEST,
-  printStepMetadata,
-  STEP_METADATA,
-  STRINGS,
-  TREE,
-} from "./files.ts";
+import { ASIDE, COMMITTED, ITEM, printStepMetadata, STEP_METADATA, STRINGS, TREE } from "./files.ts";
 import { writeSums } from "./sums.ts";
 import { type EmptyNode, type Leaf, nameOf, printTree, type TreePath } from "./tree.ts";
 

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { failRead, flushDirectory, flushFile, isTooLong, readAt, writeAll, writing } from "../../files.ts";
+import { failRead, fitting, flushDirectory, flushFile, readAt, writeAll, writing } from "../../files.ts";
 import type { ByteRange, KvReader, KvWriter } from "../kv.ts";
 import type { Allocate } from "../tensors.ts";
 
@@ -47,18 +47,14 @@ function readFile(path: string, { offset, length }: ByteRange, room?: Allocate):
   try {
     const file = fs.openSync(path, "r");
     try {
-      const bytes = readAt(file, offset, length, room);
+      const bytes = fitting("value-too-large", `a part of ${length} bytes`, { file: path }, () =>
+        readAt(file, offset, length, room),
+      );
       if (bytes.length === length) return bytes;
     } finally {
       fs.closeSync(file);
     }
   } catch (error) {
-    if (isTooLong(error))
-      fail({
-        code: "value-too-large",
-        message: `${length} bytes do not fit in memory at once`,
-        at: { file: path },
-      });
     failRead(path, error);
   }
   return fail({ code: "file-truncated", message: "cut short while it was open", at: { file: path } });

@@ -1,6 +1,6 @@
 // How the elements of a chunk lie in its encoded bytes, and reading a box of them.
 import { fail } from "../../../compiler/diag.ts";
-import { allocate, isTooLong } from "../../files.ts";
+import { allocate, fitting } from "../../files.ts";
 import {
   chunkBox,
   chunksIn,
@@ -64,18 +64,10 @@ export function filled(box: Box, fill: Uint8Array, site: Site): Uint8Array {
 }
 
 /** Memory for a tensor or a part of it; how much may come from a file, so that there may not be enough. */
-function allocateFor({ file, tensor }: Site, length: number, room: Allocate): Uint8Array {
-  try {
-    return room(length);
-  } catch (error) {
-    if (!isTooLong(error)) throw error;
-    return fail({
-      code: "tensor-too-large",
-      message: `tensor \`${tensor}\`: ${length} bytes do not fit in memory at once`,
-      at: { file },
-    });
-  }
-}
+const allocateFor = ({ file, tensor }: Site, length: number, room: Allocate): Uint8Array =>
+  fitting("tensor-too-large", `tensor \`${tensor}\`: a part of ${length} bytes`, { file }, () =>
+    room(length),
+  );
 
 /** The elements of a box of a chunk of this shape, row-major and in our byte order. */
 export function readLayout(
