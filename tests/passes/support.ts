@@ -8,7 +8,6 @@ import { dim, elements, tensor } from "../../compiler/ir/shape.ts";
 import type { Module, Value } from "../../compiler/ir/types.ts";
 import type { K } from "../../compiler/ops/k.ts";
 import { stacksOf } from "../../compiler/stacks.ts";
-import { stackWeights } from "../../runtime/checkpoint/stack.ts";
 import type { HostArray } from "../../runtime/engines/engine.ts";
 import { randomData } from "../support/random.ts";
 
@@ -43,8 +42,13 @@ export function numbersFor(module: Module, random: () => number): Numbers {
 
 /** The numbers in the order of a module's parameters, stacked where the module wants them stacked. */
 export function operandsOf(module: Module, numbers: Numbers): HostArray[] {
-  const stacked = stackWeights(numbers as ReadonlyMap<string, Float32Array>, stacksOf(module.body));
-  return namesOf(module).map((name) => stacked.get(name)!);
+  const stacks = new Map(stacksOf(module.body).map(({ param, members }) => [param.hint, members]));
+  return namesOf(module).map((name) => {
+    const members = stacks.get(name);
+    return members
+      ? Float32Array.from(members.flatMap((each) => [...numbers.get(each)!]))
+      : numbers.get(name)!;
+  });
 }
 
 /** The gradients that follow `skip` results, by parameter, of single layers. */
