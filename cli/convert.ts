@@ -101,11 +101,8 @@ function sourceOf(
   return resolve(cwd, found);
 }
 
-const STORED = { float32: "F32", bfloat16: "BF16", float16: "F16" } as const;
-type DTypeName = keyof typeof STORED;
-
 /** The dtype that was asked for, if any: without, every tensor keeps its own. */
-function dtypeOf(config: Config, flag: string | undefined) {
+async function dtypeOf(config: Config, flag: string | undefined) {
   const from = config.origin("weight_dtype").from;
   const isAsked = from === "command line" || from === "environment" || from === "file";
   const asked = isAsked ? config.values.weight_dtype : undefined;
@@ -122,15 +119,17 @@ function dtypeOf(config: Config, flag: string | undefined) {
       2,
     );
   if (name === undefined) return undefined;
-  if (!Object.hasOwn(STORED, name))
+  const { keys } = await import("../compiler/config/keys.ts");
+  const { dtypeNamed } = await import("../compiler/dtype.ts");
+  const { storedFloat } = await import("../runtime/checkpoint/convert-dtype.ts");
+  const { type } = keys.weight_dtype;
+  const dtype = type.read({ value: name });
+  if (dtype === undefined)
     return fail(
-      {
-        code: "bad-flag-value",
-        message: `\`--save_dtype\` is one of ${Object.keys(STORED).join(", ")}, found \`${name}\``,
-      },
+      { code: "bad-flag-value", message: `\`--save_dtype\` is ${type.name}, found \`${name}\`` },
       2,
     );
-  return { name, stored: STORED[name as DTypeName] };
+  return { name, stored: storedFloat(dtypeNamed(dtype)) };
 }
 
 function formatNamed(text: string | undefined): "huggingface" | "maxtext" | undefined {
@@ -183,7 +182,7 @@ export const convert: Command<typeof flags> = {
       output: resolve(io.cwd, values.base_output_directory),
       params: { own, draft: draftParams(config, own) },
       tree: { scanned: values.scan_layers, scanAxis: values.param_scan_axis },
-      dtype: dtypeOf(config, given.save_dtype),
+      dtype: await dtypeOf(config, given.save_dtype),
       files: hfPath === source ? undefined : hfPath,
       config: () => toHuggingFaceConfig(config),
     });

@@ -160,6 +160,14 @@ function unfinishedTail(bytes: Uint8Array): number {
   return 0;
 }
 
+/** A path beside another, for what becomes that one when it is whole. */
+export const asideOf = (path: string): string =>
+  join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`);
+
+/** Whether a name in its directory is such a path's. */
+export const isAside = (name: string, path: string): boolean =>
+  name.startsWith(`.${basename(path)}.`) && name.endsWith(".partial");
+
 /** A file being written beside the one it becomes. */
 export type AsideFile = {
   readonly append: Append;
@@ -178,10 +186,7 @@ export type AsideOptions = { readonly overwrite?: boolean | undefined };
  */
 export function openAside(path: string, { overwrite = false }: AsideOptions = {}): AsideFile {
   if (!overwrite) refuseExisting(path);
-  const aside = join(
-    dirname(path),
-    `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.partial`,
-  );
+  const aside = asideOf(path);
   const file = writing(path, () => fs.openSync(aside, "wx"));
   let isOpen = true;
   const close = (): void => {

@@ -2,8 +2,9 @@
 export { openTensors } from "./checkpoint/open.ts";
 export { openOrbax } from "./checkpoint/orbax/read.ts";
 export { createOrbax, openOrbaxPart } from "./checkpoint/orbax/write.ts";
-export { openSafetensors, writeSafetensors, writeShardedSafetensors } from "./checkpoint/safetensors.ts";
+export { openSafetensors } from "./checkpoint/safetensors.ts";
 export { saveHuggingFace } from "./checkpoint/save.ts";
+export { writeSafetensors, writeShardedSafetensors } from "./checkpoint/write-safetensors.ts";
 export { continueGreedily, generate } from "./decode/generate.ts";
 export { type Generator, openGenerator } from "./decode/generator.ts";
 export type { Engine, Executable } from "./engines/engine.ts";

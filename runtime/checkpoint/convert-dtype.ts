@@ -2,6 +2,7 @@
 // safetensors and on every machine Node runs on.
 
 import { invariant } from "../../compiler/diag.ts";
+import type { DType } from "../../compiler/dtype.ts";
 
 /** `ieee` has infinities, `fn` only NaN at the top code, `fnuz` only NaN in place of minus zero. */
 type Specials = "ieee" | "fn" | "fnuz";
@@ -27,6 +28,16 @@ type SmallFloatName = keyof typeof SMALL_FLOATS;
 export type FloatDType = "F64" | "F32" | "BF16" | "F8_E8M0" | SmallFloatName;
 
 const isSmallFloat = (dtype: string): dtype is SmallFloatName => Object.hasOwn(SMALL_FLOATS, dtype);
+
+const STORED = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
+/** How the floats of the IR are stored. */
+export type StoredFloat = (typeof STORED)[keyof typeof STORED];
+
+/** How a float dtype of the IR is stored. */
+export function storedFloat(dtype: DType): StoredFloat {
+  invariant(dtype in STORED, `${dtype} is a float`);
+  return STORED[dtype as keyof typeof STORED];
+}
 
 /** Whether a safetensors dtype converts to f32. */
 export const isFloatDType = (dtype: string): dtype is FloatDType =>

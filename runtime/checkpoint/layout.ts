@@ -119,7 +119,8 @@ function stacked(members: readonly ParamDecl[], scanAxis: number): TensorLayout 
   return { shape: extentsOf(first.dims).toSpliced(axis, 0, members.length), pieces, stackAxis: axis };
 }
 
-function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+/** Items by what is said of each, in the order of the first of each kind. */
+export function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) {
     const group = groups.get(keyOf(item));

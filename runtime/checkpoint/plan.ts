@@ -1,7 +1,7 @@
 // From one layout of a model's parameters to another: which box of which tensor each element of the other comes from.
 import type { Factor } from "../../compiler/arch/dims.ts";
 import { invariant } from "../../compiler/diag.ts";
-import { extentsOf, type Factors, type Layout, type Piece } from "./layout.ts";
+import { extentsOf, type Factors, grouped, type Layout, type Piece } from "./layout.ts";
 import type { StoredTensor } from "./tensors.ts";
 
 /** A box of a tensor by the factors it is made of. Two boxes of one move have the same factors, in their own order. */
@@ -38,17 +38,11 @@ export function planTensors(target: Layout, source: Layout): TensorPlan[] {
 }
 
 /** Where each parameter lies: in one place, or in one per index of a factor. */
-function homesOf(layout: Layout): ReadonlyMap<string, readonly Home[]> {
-  const homes = new Map<string, Home[]>();
-  for (const [tensor, { pieces }] of layout)
-    for (const piece of pieces) {
-      const list = homes.get(piece.param);
-      const home = { tensor, piece };
-      if (list) list.push(home);
-      else homes.set(piece.param, [home]);
-    }
-  return homes;
-}
+const homesOf = (layout: Layout): ReadonlyMap<string, readonly Home[]> =>
+  grouped(
+    [...layout].flatMap(([tensor, { pieces }]) => pieces.map((piece): Home => ({ tensor, piece }))),
+    ({ piece }) => piece.param,
+  );
 
 function movesOf(piece: Piece, homes: readonly Home[] | undefined): Move[] {
   invariant(homes?.[0], `${piece.param} is in no tensor of the source`);

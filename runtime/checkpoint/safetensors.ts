@@ -19,9 +19,6 @@ import { checkIndex, readIndex } from "./safetensors-index.ts";
 import { INDEX, WHOLE } from "./safetensors-layout.ts";
 import type { Allocate } from "./tensors.ts";
 
-export type { Entry, SafetensorsDType } from "./safetensors-header.ts";
-export { type TensorToWrite, writeSafetensors, writeShardedSafetensors } from "./write-safetensors.ts";
-
 /** An open checkpoint. Only headers are in memory; every read goes to the file. */
 export type Safetensors = {
   readonly entries: ReadonlyMap<string, Entry>;

@@ -97,7 +97,7 @@ export function metricsFile(
 ): (metrics: Readonly<Record<string, unknown>>) => void {
   if (values.metrics_file === "") return () => {};
   const path = resolve(cwd, values.metrics_file);
-  const attempt = <T>(work: () => T): T => {
+  const recording = <T>(work: () => T): T => {
     try {
       return work();
     } catch (error) {
@@ -105,7 +105,7 @@ export function metricsFile(
       return failMetrics({ file: path }, `cannot be written: ${error.message}`);
     }
   };
-  attempt(() => {
+  recording(() => {
     fs.mkdirSync(dirname(path), { recursive: true });
     if (!values.enable_checkpointing || !fs.existsSync(path)) fs.closeSync(fs.openSync(path, "wx"));
     else {
@@ -114,7 +114,9 @@ export function metricsFile(
     }
   });
   return (metrics) =>
-    attempt(() => fs.appendFileSync(path, `${JSON.stringify({ ...metrics, run_name: values.run_name })}\n`));
+    recording(() =>
+      fs.appendFileSync(path, `${JSON.stringify({ ...metrics, run_name: values.run_name })}\n`),
+    );
 }
 
 const failMetrics = (at: Place, problem: string): never =>

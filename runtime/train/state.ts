@@ -6,7 +6,7 @@ import { fail, invariant } from "../../compiler/diag.ts";
 import { type DType, dtypeNamed } from "../../compiler/dtype.ts";
 import { elements } from "../../compiler/ir/shape.ts";
 import { requireNames } from "../checkpoint/compare-names.ts";
-import { decodeFloats, encodeFloats } from "../checkpoint/convert-dtype.ts";
+import { decodeFloats, encodeFloats, type StoredFloat, storedFloat } from "../checkpoint/convert-dtype.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
 import { extentsOf, stackingProblem, treeLayout } from "../checkpoint/layout.ts";
 import type { OrbaxReader } from "../checkpoint/orbax/read.ts";
@@ -19,9 +19,6 @@ export type OptimizerState = { readonly step: number; readonly mu: Weights; read
 
 /** Everything that one step hands on to the next. */
 export type TrainState = OptimizerState & { readonly params: Weights };
-
-const STORED = { f32: "F32", bf16: "BF16", f16: "F16" } as const;
-type StoredFloat = (typeof STORED)[keyof typeof STORED];
 
 /** Numbers that are a box of a tensor. */
 export type StatePart = {
@@ -68,8 +65,8 @@ type Home = {
 function homesOf(params: readonly ParamDecl[], { values }: Config, scanned: boolean): readonly Home[] {
   const dtypes = new Map(params.map(({ path, value }) => [path, value.type.dtype]));
   const stored = (dtype: DType | undefined): StoredFloat => {
-    invariant(dtype !== undefined && dtype in STORED, "parameters are floats");
-    return STORED[dtype as keyof typeof STORED];
+    invariant(dtype, "a parameter for every piece");
+    return storedFloat(dtype);
   };
   const layout = treeLayout(params, { scanned, scanAxis: values.param_scan_axis });
   return GROUPS.flatMap((group) =>

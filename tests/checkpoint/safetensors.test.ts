@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { compareNames, requireNames } from "../../runtime/checkpoint/compare-names.ts";
+import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
 import {
-  openSafetensors,
   type TensorToWrite,
   writeSafetensors,
   writeShardedSafetensors,
-} from "../../runtime/checkpoint/safetensors.ts";
+} from "../../runtime/checkpoint/write-safetensors.ts";
 import { scratch } from "../support/scratch.ts";
 import { failure } from "./support.ts";
 

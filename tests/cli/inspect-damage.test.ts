@@ -5,7 +5,7 @@ import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { readOcdbtEntries } from "../../runtime/checkpoint/ocdbt/read.ts";
 import { createOrbax, openOrbaxPart } from "../../runtime/checkpoint/orbax/write.ts";
-import { writeShardedSafetensors } from "../../runtime/checkpoint/safetensors.ts";
+import { writeShardedSafetensors } from "../../runtime/checkpoint/write-safetensors.ts";
 import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 

@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { createOrbax, type OrbaxTensor } from "../../runtime/checkpoint/orbax/write.ts";
-import { writeSafetensors } from "../../runtime/checkpoint/safetensors.ts";
+import { writeSafetensors } from "../../runtime/checkpoint/write-safetensors.ts";
 import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 
