@@ -11,29 +11,17 @@ import { forwardModel, modelFlops } from "../../compiler/model.ts";
 import type { Weights } from "../checkpoint/hugging-face.ts";
 import { saveHuggingFace } from "../checkpoint/save.ts";
 import { type ClaimedDirectory, claimDirectory, removePartial } from "../claimed-directory.ts";
-import type { Batch, Dataset, DatasetState } from "../data/dataset.ts";
-import { openDataset, tokenizerOf } from "../data/open.ts";
-import { continueGreedily } from "../decode/generate.ts";
-import { openGenerator } from "../decode/generator.ts";
-import { allowedIn } from "../decode/prompts.ts";
+import type { Batch, Dataset } from "../data/dataset.ts";
+import { openDataset } from "../data/open.ts";
 import { type Engine, requireFit } from "../engines/engine.ts";
-import { startingDraft, startingWeights, weightsOrigin } from "../starting-weights.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import {
-  findLatest,
-  planSave,
-  type Resumed,
-  readResumed,
-  removeLeftovers,
-  type Saver,
-  savingBeside,
-  savingInLoop,
-} from "./checkpoints.ts";
+import { startingDraft } from "../starting-weights.ts";
+import { planSave, type Saver, savingBeside, savingInLoop } from "./checkpoints.ts";
 import { holdRun } from "./hold.ts";
 import { metricsFile, type RunFacts, type Scalars, scalarsOf, tokensPerStep } from "./report.ts";
 import { type Routing, routingOf } from "./routing.ts";
-import type { TrainState } from "./state.ts";
-import { openTrainer, type StepReport, type Trainer } from "./trainer.ts";
+import { openSample, type Sample } from "./sample.ts";
+import { beginTrainer, findStart, type Start } from "./start.ts";
+import type { StepReport } from "./trainer.ts";
 
 /** What a run tells while it works. */
 export type TrainEvent =
@@ -99,7 +87,7 @@ export async function train(config: Config, engine: Engine, options: TrainOption
 /** What a run has before it looks at what it may have left. */
 type Prepared = {
   readonly params: readonly ParamDecl[];
-  readonly sample: ReturnType<typeof openSample>;
+  readonly sample: Sample;
   readonly dataset: Dataset;
   readonly checkpoints: string | undefined;
 };
@@ -172,63 +160,6 @@ const isOver = ({ values }: Config, { step }: Start): boolean => step >= values.
 function claimModel({ model }: Output, isOver: boolean): ClaimedDirectory | undefined {
   removePartial(model);
   return isOver && existsSync(model) ? undefined : claimDirectory(model);
-}
-
-/** Where a run begins. */
-type Start = {
-  readonly step: number;
-  /** The state it goes on from, given once: it is large, and not kept while the run lasts. */
-  take(): TrainState | undefined;
-  readonly data?: DatasetState | undefined;
-  /** In words. */
-  readonly origin: string;
-};
-
-/** In MaxText's order: the run's own latest checkpoint, parameters to load, a full state to load, new weights. */
-function findStart(
-  config: Config,
-  params: readonly ParamDecl[],
-  checkpoints: string | undefined,
-  cwd: string,
-): Start {
-  const { load_parameters_path: parameters, load_full_state_path: full } = config.values;
-  if (parameters !== "" && full !== "")
-    fail(
-      {
-        code: "two-starts",
-        message: "load_parameters_path and load_full_state_path cannot both say what a run starts from",
-        at: config.spanOf("load_full_state_path"),
-        help: "drop one of them",
-      },
-      2,
-    );
-  if (checkpoints !== undefined) {
-    removeLeftovers(checkpoints);
-    const latest = findLatest(checkpoints, config, params);
-    if (latest) return startFrom(latest, latest.data);
-  }
-  // A state that comes from another run says nothing about this run's data.
-  if (full !== "") return startFrom(readResumed(resolve(cwd, full), config, params), undefined);
-  return { step: 0, take: () => undefined, origin: weightsOrigin(config) };
-}
-
-function startFrom({ state, from }: Resumed, data: DatasetState | undefined): Start {
-  let waiting: TrainState | undefined = state;
-  return {
-    step: state.step,
-    take() {
-      const taken = waiting;
-      waiting = undefined;
-      return taken;
-    },
-    data,
-    origin: `resumed at step ${state.step} from ${from}${data ? "" : ", with data from its beginning"}`,
-  };
-}
-
-function beginTrainer(config: Config, engine: Engine, start: Start): Trainer {
-  const state = start.take();
-  return openTrainer(config, engine, (params) => state?.params ?? startingWeights(config, params), state);
 }
 
 const openSaver = ({ values }: Config, { checkpoints }: Output, on: TrainOptions["on"]): Saver => {
@@ -331,37 +262,4 @@ function refuseBadLoss(loss: number, step: number, { values }: Config): void {
       message: `the loss is ${loss} at step ${step}`,
       help: "lower learning_rate, or look at the data; this step was not saved",
     });
-}
-
-/** The tokenizer, opened once when first needed, and the greedy sample at the end of a run. */
-function openSample(config: Config, cwd: string) {
-  const { sample_prompt: prompt, sample_tokens: count, vocab_size: vocab } = config.values;
-  let opened: Tokenizer | undefined;
-  const tokenizer = (): Tokenizer => {
-    opened ??= tokenizerOf(config, cwd);
-    return opened;
-  };
-  const ids = prompt === "" ? [] : tokenizer().encode(prompt);
-  const stranger = ids.find((id) => id >= vocab);
-  if (stranger !== undefined)
-    fail(
-      {
-        code: "sample-prompt",
-        message: `sample_prompt has the token ${stranger}, vocab_size is ${vocab}`,
-        at: config.spanOf("sample_prompt"),
-        help: "the tokenizer and the model do not belong together",
-      },
-      2,
-    );
-  return {
-    tokenizer,
-    /** The continuation, or nothing when none is asked for. */
-    run(engine: Engine, weights: Weights): string | undefined {
-      if (ids.length === 0 || count === 0) return undefined;
-      const generator = openGenerator(config, engine, weights, { length: ids.length + count });
-      const found = continueGreedily(generator, ids, count, allowedIn(vocab, tokenizer()));
-      generator.release();
-      return tokenizer().decode(found);
-    },
-  };
 }
