@@ -5,7 +5,7 @@ import type { Config } from "../compiler/config/load.ts";
 import { fail } from "../compiler/diag.ts";
 import type { GoldenRecord } from "../runtime/eval/golden-record.ts";
 import type { Call, Command, Io } from "./command.ts";
-import { printWarnings, readConfig } from "./config.ts";
+import { readModelConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
 import { pythonOf } from "./python.ts";
 
@@ -116,10 +116,8 @@ export const checkLogits: Command<typeof flags> = {
         2,
       );
     const path = given.golden_logits_path ?? args.find((arg) => arg.startsWith(inArgs))?.slice(inArgs.length);
-    const config = await readConfig(
-      args.filter((arg) => !arg.startsWith(inArgs)),
-      io,
-    );
+    const ownArgs = args.filter((arg) => !arg.startsWith(inArgs));
+    const config = await readModelConfig(ownArgs, io, given.json);
     const { openForward } = await import("../runtime/forward.ts");
     const { startingDraft, startingWeights, weightsOrigin } = await import("../runtime/starting-weights.ts");
     const { checkLogits: check } = await import("../runtime/eval/check-logits.ts");
@@ -127,9 +125,6 @@ export const checkLogits: Command<typeof flags> = {
     const { requireFit } = await import("../runtime/engines/engine.ts");
     const { forwardModel, moduleStats } = await import("../compiler/model.ts");
     const out = given.json ? () => {} : io.out;
-    const { requireLocal } = await import("../compiler/config/remote.ts");
-    requireLocal(config, "load_parameters_path", "tokenizer_path");
-    printWarnings(config, io, given.json, false);
     const engine = await startEngine(config);
     const { module, params } = forwardModel(config);
     requireFit(engine, moduleStats(module).parameters * 4, "the weights");

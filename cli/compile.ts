@@ -42,7 +42,8 @@ async function stats(config: Config): Promise<Emitted> {
 
 async function rematReport(config: Config): Promise<Emitted> {
   const { lossProgram } = await import("../compiler/training.ts");
-  const { rematRows, rematTable } = await import("../passes/remat.ts");
+  const { rematRows } = await import("../passes/remat.ts");
+  const { rematTable } = await import("./remat-table.ts");
   const { tensors_on_device: save, tensors_to_offload: offload } = config.values;
   const rows = rematRows(lossProgram(config).module, { name: "custom", save, offload });
   return { text: rematTable(rows), json: { policies: rows } };

@@ -21,3 +21,15 @@ export function printWarnings({ warnings }: Config, io: Io, json: boolean, write
       json ? JSON.stringify({ warning: diagnosticJson(warning) }) : `warning: ${formatDiagnostic(warning)}`,
     );
 }
+
+/**
+ * Loads the configuration of a command that reads a model and its tokenizer, which must lie on this machine, and saves
+ * nothing of a run; prints its warnings.
+ */
+export async function readModelConfig(args: readonly string[], io: Io, json: boolean): Promise<Config> {
+  const config = await readConfig(args, io);
+  const { requireLocal } = await import("../compiler/config/remote.ts");
+  requireLocal(config, "load_parameters_path", "tokenizer_path");
+  printWarnings(config, io, json, false);
+  return config;
+}

@@ -1,11 +1,12 @@
 // q3c convert: checkpoints from Hugging Face to MaxText and back, and between MaxText's two layouts.
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { Config } from "../compiler/config/load.ts";
 import { fail } from "../compiler/diag.ts";
 import type { Command, Io } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
+import { isFolder } from "./folder.ts";
 import { showProgress } from "./progress.ts";
 
 const flags = {
@@ -56,16 +57,14 @@ const failArguments = (message: string): never =>
   fail({ code: "convert-arguments", message, help: "write q3c convert FROM TO [key=value ...]" }, 2);
 
 /** Whether a path cannot be the configuration that MaxText's form begins with. */
-const isCheckpoint = (path: string): boolean =>
-  path.endsWith(".safetensors") || (existsSync(path) && statSync(path).isDirectory());
+const isCheckpoint = (path: string): boolean => path.endsWith(".safetensors") || isFolder(path);
 
 /** The folder whose config.json says what model a checkpoint holds. */
 async function modelAt(path: string, hfPath: string | undefined): Promise<string> {
   const { looksLikeOrbax, findItem } = await import("../runtime/checkpoint/orbax/files.ts");
   const { CONFIG, sideOf } = await import("../runtime/checkpoint/convert/side-files.ts");
   const { openTensors } = await import("../runtime/checkpoint/open.ts");
-  const isFolder = existsSync(path) && statSync(path).isDirectory();
-  const side = isFolder && looksLikeOrbax(path) ? sideOf(findItem(path).item) : undefined;
+  const side = isFolder(path) && looksLikeOrbax(path) ? sideOf(findItem(path).item) : undefined;
   const folder = [hfPath, path, side].find((place) => place && existsSync(resolve(place, CONFIG)));
   if (folder !== undefined) return folder;
   // What is no checkpoint at all has no model to be asked for.

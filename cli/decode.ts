@@ -3,7 +3,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import { fail } from "../compiler/diag.ts";
 import type { Acceptance } from "../runtime/decode/speculate.ts";
 import type { Command } from "./command.ts";
-import { printWarnings, readConfig } from "./config.ts";
+import { readModelConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
 
 const flags = {
@@ -29,10 +29,7 @@ export const decode: Command<typeof flags> = {
   async run({ args, flags: given, io }) {
     if (!Number.isSafeInteger(given.seed))
       fail({ code: "bad-flag-value", message: `--seed takes a whole number, found ${given.seed}` }, 2);
-    const config = await readConfig(args, io);
-    const { requireLocal } = await import("../compiler/config/remote.ts");
-    requireLocal(config, "load_parameters_path", "tokenizer_path");
-    printWarnings(config, io, given.json, false);
+    const config = await readModelConfig(args, io, given.json);
     if (given.prompt.length > 0 && config.origin("prompt").from === "command line")
       fail(
         {

@@ -1,12 +1,12 @@
 // q3c golden-logits: writes the logits of prompts as a golden file, as MaxText's generate_hf_golden_logits.
-import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import type { PromptLogits } from "../runtime/eval/golden-record.ts";
 import type { Call, Command, Io } from "./command.ts";
-import { printWarnings, readConfig } from "./config.ts";
+import { readModelConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
+import { isFolder } from "./folder.ts";
 import { showProgress } from "./progress.ts";
 import { pythonOf } from "./python.ts";
 
@@ -63,8 +63,6 @@ function refuseUnsupported(given: Given): void {
       );
 }
 
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-
 /** By q3c's own engine: the configuration's model, or the folder that --model-id names. */
 async function* ownLogits(
   prompts: readonly string[],
@@ -72,10 +70,7 @@ async function* ownLogits(
   given: Given,
   io: Io,
 ): AsyncGenerator<PromptLogits, void> {
-  const config = await readConfig(configArgs(args, given), io);
-  const { requireLocal } = await import("../compiler/config/remote.ts");
-  requireLocal(config, "load_parameters_path", "tokenizer_path");
-  printWarnings(config, io, given.json, false);
+  const config = await readModelConfig(configArgs(args, given), io, given.json);
   const { promptLogits } = await import("../runtime/eval/own-logits.ts");
   const { weightsOrigin } = await import("../runtime/starting-weights.ts");
   const engine = await startEngine(config);

@@ -38,3 +38,14 @@ export function table(rows: readonly (readonly string[])[], width: number, inden
     return wrapped.map((line, i) => `${i === 0 ? before : " ".repeat(before.length)}${line}`.trimEnd());
   });
 }
+
+/** Lines of rows whose columns are as wide as their widest cell: names to the left, then numbers, to the right. */
+export function numberTable(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
+}

@@ -6,7 +6,7 @@ import { fail } from "../compiler/diag.ts";
 import type { Judge } from "../runtime/eval/mmlu/evaluate.ts";
 import type { OpenModel } from "../runtime/eval/open-model.ts";
 import type { Command } from "./command.ts";
-import { printWarnings, readConfig } from "./config.ts";
+import { readModelConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
 import { showProgress } from "./progress.ts";
 
@@ -82,10 +82,7 @@ export const mmlu: Command<typeof flags> = {
       const help = "pass --data_path=<folder of MMLU>; q3c downloads nothing";
       fail({ code: "mmlu-data", message: "no questions are named", help }, 2);
     }
-    const config = await readConfig(args, io);
-    const { requireLocal } = await import("../compiler/config/remote.ts");
-    requireLocal(config, "load_parameters_path", "tokenizer_path");
-    printWarnings(config, io, given.json, false);
+    const config = await readModelConfig(args, io, given.json);
     const { readMmlu } = await import("../runtime/eval/mmlu/read.ts");
     const { DEFAULT_TEMPLATE, wordingOf } = await import("../runtime/eval/mmlu/prompt.ts");
     const { ask, digestOf, evaluate } = await import("../runtime/eval/mmlu/evaluate.ts");

@@ -2,6 +2,7 @@
 import type { Module } from "../compiler/ir/types.ts";
 import type { Pass } from "../passes/pass.ts";
 import type { Io } from "./command.ts";
+import { numberTable } from "./layout.ts";
 
 export type Emitted = { readonly text: string; readonly json: object };
 
@@ -31,12 +32,8 @@ type Stage = {
 function timeTable(stages: readonly Stage[]): string {
   const rows = stages.map(({ name, milliseconds, nodes }) => [name, milliseconds.toFixed(1), String(nodes)]);
   const total = stages.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-  const all = [["pass", "ms", "nodes"], ...rows, ["all", total.toFixed(1), ""]];
-  const widths = [0, 1, 2].map((i) => Math.max(...all.map((row) => row[i]?.length ?? 0)));
-  const lines = all.map((row) =>
-    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join("  "),
-  );
-  return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
+  const lines = numberTable([["pass", "ms", "nodes"], ...rows, ["all", total.toFixed(1), ""]]);
+  return `${lines.join("\n")}\n`;
 }
 
 /** The step before all passes: how the program comes about. */

@@ -1,7 +1,7 @@
 // q3c serve: a model behind OpenAI's HTTP interface.
 import { fail } from "../compiler/diag.ts";
 import type { Command } from "./command.ts";
-import { printWarnings, readConfig } from "./config.ts";
+import { readModelConfig } from "./config.ts";
 import { startEngine } from "./engine.ts";
 import { reportFailure } from "./failure.ts";
 
@@ -34,10 +34,7 @@ export const serve: Command<typeof flags> = {
         { code: "bad-flag-value", message: `--port must be a whole number from 0 to 65535, found ${port}` },
         2,
       );
-    const config = await readConfig(args, io);
-    const { requireLocal } = await import("../compiler/config/remote.ts");
-    requireLocal(config, "load_parameters_path", "tokenizer_path");
-    printWarnings(config, io, given.json, false);
+    const config = await readModelConfig(args, io, given.json);
     const { openModel } = await import("../runtime/eval/open-model.ts");
     const { serve: start } = await import("../runtime/serve/serve.ts");
     const opened = openModel(config, await startEngine(config), io.cwd);

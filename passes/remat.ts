@@ -49,7 +49,9 @@ export function readPolicy(text: string): RematPolicy {
 
 const size = (bytes: number): string =>
   bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-const share = (part: number, whole: number): string => `${((100 * part) / Math.max(whole, 1)).toFixed(1)} %`;
+/** How much of a whole, in percent. */
+export const share = (part: number, whole: number): string =>
+  `${((100 * part) / Math.max(whole, 1)).toFixed(1)} %`;
 
 function sentence({ times, deviceBytes, hostBytes, flops, extraFlops }: LayerReport): string {
   const who = times === 1 ? "1 block keeps" : `${times} blocks keep`;
@@ -95,27 +97,4 @@ export function rematRows(
     policy,
     blocks: kinds.flatMap((reports) => reports.slice(i, i + 1)),
   }));
-}
-
-/** The rows as text: a table per kind of block. */
-export function rematTable(rows: readonly PolicyRow[]): string {
-  const kinds = rows[0]?.blocks ?? [];
-  const header = ["policy", "device MiB", "host MiB", "extra GFLOPs", "of forward"];
-  const tables = kinds.map(({ times, flops }, kind) => {
-    const lines = rows.map(({ policy, blocks }) => {
-      const { deviceBytes = 0, hostBytes = 0, extraFlops = 0 } = blocks[kind] ?? {};
-      const numbers = [deviceBytes / 2 ** 20, hostBytes / 2 ** 20, extraFlops / 1e9].map((n) => n.toFixed(1));
-      return [policy, ...numbers, share(extraFlops, flops)];
-    });
-    const widths = header.map((_, column) =>
-      Math.max(...[header, ...lines].map((line) => line[column]?.length ?? 0)),
-    );
-    const shown = [header, ...lines].map((line) =>
-      line
-        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
-        .join("  "),
-    );
-    return [`${times} × block of ${(flops / 1e9).toFixed(1)} GFLOPs forward`, ...shown].join("\n");
-  });
-  return `${tables.join("\n\n")}\n`;
 }

@@ -8,6 +8,7 @@ import { dim, tensor } from "../compiler/ir/shape.ts";
 import type { Engine } from "./engines/engine.ts";
 import type { BackendName } from "./engines/tfjs/backend.ts";
 import { startTfjsEngine } from "./engines/tfjs/engine.ts";
+import { reason } from "./files.ts";
 import { random } from "./random.ts";
 
 /** One thing looked at: what was found, and what that means. Without an "ok" where one is needed, nothing runs. */
@@ -109,7 +110,7 @@ async function startFailure(backend: BackendName): Promise<string | undefined> {
     const error = productError(engine);
     return error <= tolerance ? undefined : `starts, but a ${side}×${side} product is off by ${error}`;
   } catch (error) {
-    return `fails: ${error instanceof Error ? error.message : error}`;
+    return `fails: ${reason(error)}`;
   }
 }
 

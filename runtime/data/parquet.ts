@@ -3,7 +3,7 @@
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { fail } from "../../compiler/diag.ts";
-import { requireReadable } from "../files.ts";
+import { reason, requireReadable } from "../files.ts";
 
 /** A row by column names; 64-bit integers are bigints. */
 export type ParquetRow = Readonly<Record<string, unknown>>;
@@ -33,10 +33,9 @@ async function decoding<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
     return fail({
       code: "parquet-malformed",
-      message: `not a readable Parquet file: ${why}`,
+      message: `not a readable Parquet file: ${reason(error)}`,
       at: { file: path },
     });
   }

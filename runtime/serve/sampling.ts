@@ -1,6 +1,6 @@
 // How a request wants its tokens chosen, and where its answer is to end.
 
-import { openSampler, type Sampler } from "../decode/sampling.ts";
+import { greedy, openSampler, type Sampler, type Sampling } from "../decode/sampling.ts";
 import { random } from "../random.ts";
 import { countOf, type Fields, numberOf, refuseUnless, textsOf } from "./fields.ts";
 import type { ServedModel } from "./model.ts";
@@ -57,9 +57,9 @@ export function samplerOf(
   { temperature, topP, topK, seed }: Choosing,
 ): Sampler {
   const isGreedy = temperature === 0 || topP === 0;
-  const sampling = isGreedy
-    ? ({ strategy: "greedy", nucleusP: -1, topK: 0, temperature: 1 } as const)
-    : ({ strategy: "composite", nucleusP: topP, topK: topK ?? vocab, temperature: 1 } as const);
+  const sampling: Sampling = isGreedy
+    ? greedy
+    : { strategy: "composite", nucleusP: topP, topK: topK ?? vocab, temperature: 1 };
   const sample = openSampler(sampling, random(seed ?? Math.floor(Math.random() * 2 ** 32)), allowed);
   return isGreedy ? sample : (logits) => sample(logits.map((x) => x / temperature));
 }

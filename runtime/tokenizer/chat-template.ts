@@ -3,7 +3,7 @@ import { extname, resolve } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { fail } from "../../compiler/diag.ts";
 import { isRecord, parseJson } from "../../compiler/json.ts";
-import { readText } from "../files.ts";
+import { readText, reason } from "../files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export type Message = { readonly role: string; readonly content: string };
@@ -63,7 +63,6 @@ function understood<R>(from: string, run: () => R): R {
   try {
     return run();
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return fail({ code: "chat-template", message: why, at: { file: from } });
+    return fail({ code: "chat-template", message: reason(error), at: { file: from } });
   }
 }

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { Tokenizer as Tokenizers } from "@huggingface/tokenizers";
 import { fail } from "../../compiler/diag.ts";
 import { isRecord, parseJson } from "../../compiler/json.ts";
-import { readText } from "../files.ts";
+import { readText, reason } from "../files.ts";
 import { endOfTextIn, isId } from "./end-of-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -75,8 +75,8 @@ function build(file: string, fields: Fields, config: Fields): Library {
   try {
     return new Tokenizers(fields, config);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return fail({ code: "tokenizer-malformed", message: `not a usable tokenizer: ${why}`, at: { file } });
+    const message = `not a usable tokenizer: ${reason(error)}`;
+    return fail({ code: "tokenizer-malformed", message, at: { file } });
   }
 }
 

@@ -1,6 +1,7 @@
 // What the report says is what the compiled program keeps: residuals counted in its text, for every policy.
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
+import { rematTable } from "../../cli/remat-table.ts";
 import { differentiate } from "../../compiler/autodiff/differentiate.ts";
 import { type LayerReport, layerKinds, measured, wrapLayers } from "../../compiler/autodiff/remat.ts";
 import { tensorNames } from "../../compiler/config/keys/remat.ts";
@@ -11,7 +12,7 @@ import type { Block, Module, Node, Value } from "../../compiler/ir/types.ts";
 import { forwardModel } from "../../compiler/model.ts";
 import { policyNames, type RematPolicy } from "../../compiler/remat-policies.ts";
 import { lossProgram, rematPolicyOf } from "../../compiler/training.ts";
-import { readPolicy, remat, rematRows, rematTable } from "../../passes/remat.ts";
+import { readPolicy, remat, rematRows } from "../../passes/remat.ts";
 import { problemOf } from "../support/failures.ts";
 import { configOf, scannedModel, smallest } from "./models.ts";
 
