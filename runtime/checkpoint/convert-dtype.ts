@@ -116,6 +116,9 @@ function decodeTable(dtype: "F8_E8M0" | SmallFloatName): Float32Array {
   return table;
 }
 
+/** The number that the 16 bits of an F16 are. */
+export const halfOf = (bits: number): number => decodeTable("F16")[bits] ?? Number.NaN;
+
 const WIDTH: Readonly<Record<FloatDType, number>> = {
   F64: 8,
   F32: 4,

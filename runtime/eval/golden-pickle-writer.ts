@@ -1,6 +1,7 @@
 // Golden records as a pickle of protocol 4: instructions that build a list of dicts with NumPy arrays.
 
 import type { WrittenRecord, WrittenValue } from "./golden-record.ts";
+import * as op from "./pickle-opcodes.ts";
 
 const utf8 = new TextEncoder();
 
@@ -19,29 +20,21 @@ function word(value: number): Uint8Array {
 
 function text(value: string): Uint8Array {
   const encoded = utf8.encode(value);
-  return bytes("X", word(encoded.length), encoded);
+  return bytes(op.BINUNICODE, word(encoded.length), encoded);
 }
 
-const SHORT_TEXT = 0x8c;
-const STACK_GLOBAL = 0x93;
-const TUPLE1 = 0x85;
-const TUPLE2 = 0x86;
-const TUPLE3 = 0x87;
-const TRUE = 0x88;
-const FALSE = 0x89;
-const BYTES8 = 0x8e;
-
-const short = (value: string): Uint8Array => bytes(SHORT_TEXT, value.length, value);
+const short = (value: string): Uint8Array => bytes(op.SHORT_BINUNICODE, value.length, value);
 const name = (module: string, attribute: string): Uint8Array =>
-  bytes(short(module), short(attribute), STACK_GLOBAL);
-const size = (value: number): Uint8Array => bytes("J", word(value));
+  bytes(short(module), short(attribute), op.STACK_GLOBAL);
+const size = (value: number): Uint8Array => bytes(op.BININT, word(value));
 
 /** `numpy.dtype(code, False, True)` with the state of a little-endian plain dtype. */
 const dtype = (code: string): Uint8Array =>
   bytes(
-    ...[name("numpy", "dtype"), short(code), FALSE, TRUE, TUPLE3, "R"],
+    ...[name("numpy", "dtype"), short(code), op.NEWFALSE, op.NEWTRUE, op.TUPLE3, op.REDUCE],
     // (3, "<", None, None, None, -1, -1, 0)
-    ...["(", size(3), short("<"), "NNN", size(-1), size(-1), size(0), "tb"],
+    ...[op.MARK, size(3), short("<"), op.NONE, op.NONE, op.NONE],
+    ...[size(-1), size(-1), size(0), op.TUPLE, op.BUILD],
   );
 
 /** An array: `_reconstruct(ndarray, (0,), b"b")`, then its state (1, shape, dtype, False, bytes). */
@@ -49,14 +42,15 @@ function* array(shape: readonly number[], code: string, raw: Uint8Array): Iterab
   yield bytes(
     // NumPy 2 still answers to the old name of the module.
     ...[name("numpy.core.multiarray", "_reconstruct"), name("numpy", "ndarray")],
-    ...[size(0), TUPLE1, "C", 1, "b", TUPLE3, "R"],
-    ...["(", size(1), ...shape.map(size), shape.length === 1 ? TUPLE1 : TUPLE2, dtype(code), FALSE],
+    ...[size(0), op.TUPLE1, op.SHORT_BINBYTES, 1, "b", op.TUPLE3, op.REDUCE],
+    ...[op.MARK, size(1), ...shape.map(size), shape.length === 1 ? op.TUPLE1 : op.TUPLE2],
+    ...[dtype(code), op.NEWFALSE],
   );
   const length = new Uint8Array(8);
   new DataView(length.buffer).setBigUint64(0, BigInt(raw.length), true);
-  yield bytes(BYTES8, length);
+  yield bytes(op.BINBYTES8, length);
   yield raw;
-  yield bytes("tb");
+  yield bytes(op.TUPLE, op.BUILD);
 }
 
 const rawOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
@@ -70,18 +64,18 @@ function* value(of: WrittenValue): Iterable<Uint8Array> {
 }
 
 /** The beginning: an empty list. */
-export const pickleStart = (): Iterable<Uint8Array> => [bytes(0x80, 4, "]")];
+export const pickleStart = (): Iterable<Uint8Array> => [bytes(op.PROTO, 4, op.EMPTY_LIST)];
 
 /** One record, appended to the list. */
 export function* pickleRecord(record: WrittenRecord): Iterable<Uint8Array> {
-  yield bytes("}");
+  yield bytes(op.EMPTY_DICT);
   for (const [key, each] of Object.entries(record)) {
     yield text(key);
     yield* value(each);
-    yield bytes("s");
+    yield bytes(op.SETITEM);
   }
-  yield bytes("a");
+  yield bytes(op.APPEND);
 }
 
 /** The end. */
-export const pickleEnd = (): Iterable<Uint8Array> => [bytes(".")];
+export const pickleEnd = (): Iterable<Uint8Array> => [bytes(op.STOP)];

@@ -1,5 +1,6 @@
 // NumPy arrays as a pickle spells them, and their numbers.
 
+import { halfOf } from "../checkpoint/convert-dtype.ts";
 import type { FileBytes, PickleValue } from "./pickle.ts";
 
 /** An element type: how many bytes an element has, and how its number is read from little-endian bytes. */
@@ -34,14 +35,8 @@ export const NUMPY_NAMES: ReadonlyMap<string, "class" | "dtype" | "reconstruct" 
     ),
   ]);
 
-function half(bits: number): number {
-  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-}
-
 const elements: ReadonlyMap<string, Element> = new Map<string, Element>([
-  ["f2", { size: 2, read: (view, at) => half(view.getUint16(at, true)) }],
+  ["f2", { size: 2, read: (view, at) => halfOf(view.getUint16(at, true)) }],
   ["f4", { size: 4, read: (view, at) => view.getFloat32(at, true) }],
   ["f8", { size: 8, read: (view, at) => view.getFloat64(at, true) }],
   ["b1", { size: 1, read: (view, at) => view.getUint8(at) }],

@@ -6,6 +6,7 @@ import * as fs from "node:fs";
 import { fail } from "../../compiler/diag.ts";
 import { readAt } from "../files.ts";
 import { arrayFrom, dtypeFrom, NUMPY_NAMES, type NumpyArray, type NumpyDType, scalarFrom } from "./numpy.ts";
+import * as op from "./pickle-opcodes.ts";
 
 /** Bytes that lie in the file, not in memory. */
 export type FileBytes = { readonly kind: "bytes"; readonly offset: number; readonly length: number };
@@ -223,79 +224,76 @@ function built(m: Machine): PickleValue {
 
 type Instruction = (m: Machine) => void;
 
-/** Instructions by their byte (Python's pickletools). */
+/** What each instruction does. */
 const instructions: ReadonlyMap<number, Instruction> = new Map<number, Instruction>([
   // FRAME only announces how much to read at once.
-  [0x95, (m) => void u64(m)],
-  [0x28, (m) => void m.marks.push(m.stack.length)],
-  [0x30, (m) => void pop(m)],
-  [0x31, (m) => void popMark(m)],
-  [0x4e, (m) => push(m, null)],
-  [0x88, (m) => push(m, true)],
-  [0x89, (m) => push(m, false)],
-  [0x4a, (m) => push(m, view(m, 4).getInt32(0, true))],
-  [0x4b, (m) => push(m, byte(m))],
-  [0x4d, (m) => push(m, u16(m))],
-  [0x8a, (m) => push(m, longOf(m, byte(m)))],
-  [0x8b, (m) => push(m, longOf(m, u32(m)))],
-  [0x47, (m) => push(m, view(m, 8).getFloat64(0, false))],
-  [0x8c, (m) => push(m, textOf(m, byte(m)))],
-  [0x58, (m) => push(m, textOf(m, u32(m)))],
-  [0x8d, (m) => push(m, textOf(m, u64(m)))],
-  [0x43, (m) => push(m, bytesOf(m, byte(m)))],
-  [0x42, (m) => push(m, bytesOf(m, u32(m)))],
-  [0x8e, (m) => push(m, bytesOf(m, u64(m)))],
-  [0x96, (m) => push(m, bytesOf(m, u64(m)))],
-  [0x5d, (m) => push(m, { kind: "list", items: [] })],
+  [op.FRAME, (m) => void u64(m)],
+  [op.MARK, (m) => void m.marks.push(m.stack.length)],
+  [op.POP, (m) => void pop(m)],
+  [op.POP_MARK, (m) => void popMark(m)],
+  [op.NONE, (m) => push(m, null)],
+  [op.NEWTRUE, (m) => push(m, true)],
+  [op.NEWFALSE, (m) => push(m, false)],
+  [op.BININT, (m) => push(m, view(m, 4).getInt32(0, true))],
+  [op.BININT1, (m) => push(m, byte(m))],
+  [op.BININT2, (m) => push(m, u16(m))],
+  [op.LONG1, (m) => push(m, longOf(m, byte(m)))],
+  [op.LONG4, (m) => push(m, longOf(m, u32(m)))],
+  [op.BINFLOAT, (m) => push(m, view(m, 8).getFloat64(0, false))],
+  [op.SHORT_BINUNICODE, (m) => push(m, textOf(m, byte(m)))],
+  [op.BINUNICODE, (m) => push(m, textOf(m, u32(m)))],
+  [op.BINUNICODE8, (m) => push(m, textOf(m, u64(m)))],
+  [op.SHORT_BINBYTES, (m) => push(m, bytesOf(m, byte(m)))],
+  [op.BINBYTES, (m) => push(m, bytesOf(m, u32(m)))],
+  [op.BINBYTES8, (m) => push(m, bytesOf(m, u64(m)))],
+  [op.BYTEARRAY8, (m) => push(m, bytesOf(m, u64(m)))],
+  [op.EMPTY_LIST, (m) => push(m, { kind: "list", items: [] })],
   [
-    0x61,
+    op.APPEND,
     (m) => {
       const item = pop(m);
       topOf(m, "list").items.push(item);
     },
   ],
   [
-    0x65,
+    op.APPENDS,
     (m) => {
       const items = popMark(m);
       const list = topOf(m, "list").items;
       for (const item of items) list.push(item);
     },
   ],
-  [0x7d, (m) => push(m, { kind: "dict", entries: new Map() })],
+  [op.EMPTY_DICT, (m) => push(m, { kind: "dict", entries: new Map() })],
   [
-    0x73,
+    op.SETITEM,
     (m) => {
       const value = pop(m);
       const key = pop(m);
       setItems(m, [key, value]);
     },
   ],
-  [0x75, (m) => setItems(m, popMark(m))],
-  [0x29, (m) => tupleOf(m, 0)],
-  [0x85, (m) => tupleOf(m, 1)],
-  [0x86, (m) => tupleOf(m, 2)],
-  [0x87, (m) => tupleOf(m, 3)],
-  [0x74, (m) => push(m, { kind: "tuple", items: popMark(m) })],
-  [0x94, (m) => memorize(m, m.memo.size)],
-  [0x71, (m) => memorize(m, byte(m))],
-  [0x72, (m) => memorize(m, u32(m))],
-  [0x68, (m) => recall(m, byte(m))],
-  [0x6a, (m) => recall(m, u32(m))],
-  [0x63, (m) => push(m, nameOf(m, lineOf(m), lineOf(m)))],
+  [op.SETITEMS, (m) => setItems(m, popMark(m))],
+  [op.EMPTY_TUPLE, (m) => tupleOf(m, 0)],
+  [op.TUPLE1, (m) => tupleOf(m, 1)],
+  [op.TUPLE2, (m) => tupleOf(m, 2)],
+  [op.TUPLE3, (m) => tupleOf(m, 3)],
+  [op.TUPLE, (m) => push(m, { kind: "tuple", items: popMark(m) })],
+  [op.MEMOIZE, (m) => memorize(m, m.memo.size)],
+  [op.BINPUT, (m) => memorize(m, byte(m))],
+  [op.LONG_BINPUT, (m) => memorize(m, u32(m))],
+  [op.BINGET, (m) => recall(m, byte(m))],
+  [op.LONG_BINGET, (m) => recall(m, u32(m))],
+  [op.GLOBAL, (m) => push(m, nameOf(m, lineOf(m), lineOf(m)))],
   [
-    0x93,
+    op.STACK_GLOBAL,
     (m) => {
       const attribute = pop(m);
       push(m, nameOf(m, pop(m), attribute));
     },
   ],
-  [0x52, (m) => push(m, called(m))],
-  [0x62, (m) => push(m, built(m))],
+  [op.REDUCE, (m) => push(m, called(m))],
+  [op.BUILD, (m) => push(m, built(m))],
 ]);
-
-const PROTO = 0x80;
-const STOP = 0x2e;
 
 /** The value that a pickle spells. The file must stay open for as long as bytes of the value are read. */
 export function readPickle(path: string, file: number): PickleValue {
@@ -313,11 +311,11 @@ export function readPickle(path: string, file: number): PickleValue {
     memo: new Map(),
   };
   const first = byte(m);
-  const protocol = first === PROTO ? byte(m) : 0;
+  const protocol = first === op.PROTO ? byte(m) : 0;
   if (protocol < 3 || protocol > 5)
     refuse(
       m,
-      first === PROTO
+      first === op.PROTO
         ? `this is a pickle of protocol ${protocol}, expected 3 to 5`
         : "this does not begin as a pickle of protocol 3 to 5 does",
       "write it with pickle.dump(records, file), whose own protocol is 4 or 5",
@@ -325,7 +323,7 @@ export function readPickle(path: string, file: number): PickleValue {
   for (;;) {
     m.instruction = m.at;
     const code = byte(m);
-    if (code === STOP) break;
+    if (code === op.STOP) break;
     const carryOut = instructions.get(code);
     if (!carryOut)
       refuse(m, `an instruction 0x${code.toString(16)}, which plain data and arrays have no use for`);
