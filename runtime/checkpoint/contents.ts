@@ -2,10 +2,13 @@
 import type { ParamDecl } from "../../compiler/arch/param.ts";
 import { fail } from "../../compiler/diag.ts";
 import { requireNames } from "./compare-names.ts";
-import { huggingFaceLayout, type Layout, renamed, treeLayout } from "./layout.ts";
+import { rowBlocks } from "./convert/blocks.ts";
+import { gather } from "./gather.ts";
+import { huggingFaceLayout, type Layout, renamed, repeatedLayout, treeLayout } from "./layout.ts";
 import type { OrbaxReader } from "./orbax/read.ts";
 import { EMPTY_NODES, type Leaf, nameOf, type TreePath } from "./orbax/tree.ts";
 import type { OtherLeaf } from "./orbax/write.ts";
+import { planTensors } from "./plan.ts";
 import type { StoredTensor, TensorReader } from "./tensors.ts";
 
 /** A model's parameters: its own, and those of a head that a checkpoint holds whole or not at all. */
@@ -69,15 +72,37 @@ export function huggingFaceContents(source: TensorReader, { own, draft }: ModelP
   const drafts = huggingFaceLayout(draft, has);
   const params = [...drafts.keys()].some(has) ? [...own, ...draft] : own;
   const layout = huggingFaceLayout(params, has);
+  const repeated = repeatedLayout(params, has);
   const known = new Map(
     [...source.tensors].filter(([name]) => layout.has(name) || !(isIdle(name) || isExtra(name))),
   );
-  requireNames(source.path, layout, known);
+  requireNames(source.path, new Map([...repeated, ...layout]), known);
+  requireRepeated(source, repeated, layout);
   const others = [...source.tensors.values()]
     .filter(({ name }) => isExtra(name) && !layout.has(name))
     .map((tensor) => ({ tensor, path: [...PARAMS, BESIDE, ...tensor.name.split(".")], isScalar: false }));
   return { kind: "huggingface", scanned: false, groups: [{ path: [], params, layout }], others, leaves: [] };
 }
+
+/** What a checkpoint holds of a parameter twice must be the same, or it would depend on chance which is taken. */
+function requireRepeated(source: TensorReader, repeated: Layout, layout: Layout): void {
+  for (const plan of planTensors(repeated, layout)) {
+    const { dtype } = source.tensors.get(plan.name) ?? { dtype: "F32" };
+    const isSame = rowBlocks({ plan, dtype }, source).every(({ box }) =>
+      isEqual(source.read(plan.name, box), gather(plan, box, source, dtype)),
+    );
+    if (isSame) continue;
+    const others = [...new Set(plan.moves.map(({ from }) => `\`${from}\``))];
+    fail({
+      code: "tensor-repeated",
+      message: `tensor \`${plan.name}\`: expected what ${others.join(", ")} holds of the same parameter, found other numbers`,
+      at: { file: source.path },
+      help: "a head that is not the embedding has tie_word_embeddings=false in config.json",
+    });
+  }
+}
+
+const isEqual = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
 
 /** The Hugging Face name of a tensor that went along in a tree, if it is one. */
 export function huggingFaceName({ path }: Other): string | undefined {

@@ -45,11 +45,10 @@ export function namesOf({ name, each }: Origin): string[] {
 export const shapeOfOrigin = ({ dims, part }: Origin): number[] =>
   extentsOf(dims).map((extent, axis) => (axis === part?.axis ? extent * part.count : extent));
 
-/** The origin whose tensors a checkpoint has; the first one when it has none, so that errors name it. */
-function originIn(param: ParamDecl, has: (name: string) => boolean): Origin {
-  const [preferred] = param.origins;
-  invariant(preferred, `${param.path} has no origin`);
-  return param.origins.find((origin) => namesOf(origin).every(has)) ?? preferred;
+/** The origins whose tensors a checkpoint has; the first one when it has none, so that errors name it. */
+function originsIn(param: ParamDecl, has: (name: string) => boolean): readonly Origin[] {
+  const found = param.origins.filter((origin) => namesOf(origin).every(has));
+  return found.length > 0 ? found : param.origins.slice(0, 1);
 }
 
 /**
@@ -60,9 +59,29 @@ export function huggingFaceLayout(
   params: readonly ParamDecl[],
   has: (name: string) => boolean = () => false,
 ): Layout {
+  return layoutOfOrigins(
+    params.map((param) => {
+      const [origin] = originsIn(param, has);
+      invariant(origin, `${param.path} has no origin`);
+      return { param, origin };
+    }),
+  );
+}
+
+/** The Hugging Face tensors that hold parameters again which the checkpoint has in a home before, as a tied head. */
+export function repeatedLayout(params: readonly ParamDecl[], has: (name: string) => boolean): Layout {
+  return layoutOfOrigins(
+    params.flatMap((param) =>
+      originsIn(param, has)
+        .slice(1)
+        .map((origin) => ({ param, origin })),
+    ),
+  );
+}
+
+function layoutOfOrigins(homes: readonly { readonly param: ParamDecl; readonly origin: Origin }[]): Layout {
   const layout = new Map<string, TensorLayout & { readonly pieces: Piece[] }>();
-  for (const param of params) {
-    const origin = originIn(param, has);
+  for (const { param, origin } of homes) {
     const { dims, part, each } = origin;
     const shape = shapeOfOrigin(origin);
     const start = extentsOf(dims).map((n, axis) => (axis === part?.axis ? n * part.index : 0));

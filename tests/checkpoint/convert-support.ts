@@ -7,6 +7,7 @@ import { loadConfig } from "../../compiler/config/load.ts";
 import { draftParams, forwardModel } from "../../compiler/model.ts";
 import { type Conversion, prepareConversion } from "../../runtime/checkpoint/convert/convert.ts";
 import { openTensors } from "../../runtime/checkpoint/open.ts";
+import type { StoredDType } from "../../runtime/checkpoint/tensors.ts";
 
 /** The conversion of a model that a Hugging Face folder describes. */
 export function conversionOf(
@@ -46,7 +47,7 @@ export async function convert(conversion: Conversion): Promise<string> {
 }
 
 export type Stored = {
-  readonly dtype: string;
+  readonly dtype: StoredDType;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array;
 };

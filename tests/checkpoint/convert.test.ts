@@ -1,6 +1,6 @@
 // q3c's conversions are MaxText's, lose nothing on the way there and back, and outlive being cut off.
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { prepareConversion } from "../../runtime/checkpoint/convert/convert.ts";
@@ -153,6 +153,66 @@ test("random bf16 checkpoints in shards, experts fused or not, come back as the 
     ),
     { numRuns: 3 },
   );
+});
+
+describe("a tied head that lies in the file again", () => {
+  const TIED = "tests/goldens/qwen3-dense";
+  const [EMBEDDING, HEAD] = ["model.embed_tokens.weight", "lm_head.weight"];
+
+  /** The model with the tensors that `change` makes of its own. */
+  function changed(change: (own: Stored[]) => readonly Stored[]): string {
+    const directory = join(scratch(), "model");
+    fs.mkdirSync(directory);
+    fs.copyFileSync(join(TIED, "config.json"), join(directory, "config.json"));
+    const own = Object.entries(tensorsAt(TIED)).map(([name, stored]) => ({ name, ...stored }));
+    writeShardedSafetensors(
+      directory,
+      change(own).map(({ name, dtype, shape, bytes }) => ({ name, dtype, shape, bytes: () => bytes })),
+      {},
+      { maxShardBytes: 40_000 },
+    );
+    return directory;
+  }
+
+  type Stored = ReturnType<typeof tensorsAt>[string] & { readonly name: string };
+  const headOf = (own: readonly Stored[]) => own.filter(({ name }) => name === EMBEDDING);
+
+  test("is the embedding, and comes back", async () => {
+    const model = changed((own) => [...own, ...headOf(own).map((one) => ({ ...one, name: HEAD }))]);
+    const out = dirname(model);
+    const tree = await convert(conversionOf(model, model, join(out, "tree")));
+    expect(digestsAt(tree)).toEqual(digestsAt(await convert(conversionOf(TIED, TIED, join(out, "plain")))));
+    const back = await convert(conversionOf(model, tree, join(out, "back")));
+    expect(weightFiles(back)).toEqual(weightFiles(model));
+  });
+
+  test("is the embedding where that is missing", async () => {
+    const model = changed((own) => own.map((one) => (one.name === EMBEDDING ? { ...one, name: HEAD } : one)));
+    const out = dirname(model);
+    const tree = await convert(conversionOf(model, model, join(out, "tree")));
+    expect(tensorsAt(tree)["params.params.token_embedder.embedding"]).toBeDefined();
+    expect(weightFiles(await convert(conversionOf(model, tree, join(out, "back"))))).toEqual(
+      weightFiles(model),
+    );
+  });
+
+  test("is refused when it holds other numbers, or is of another shape", () => {
+    const refusal = (change: (one: Stored) => Stored) => {
+      const model = changed((own) => [...own, ...headOf(own).map((one) => ({ ...change(one), name: HEAD }))]);
+      return () => prepareConversion(conversionOf(model, model, join(dirname(model), "tree")));
+    };
+    expect(refusal((one) => ({ ...one, bytes: one.bytes.with(-1, 3) }))).toThrow(
+      `tensor-repeated: tensor \`${HEAD}\`: expected what \`${EMBEDDING}\` holds of the same parameter`,
+    );
+    const rows =
+      (n: number) =>
+      (one: Stored): Stored => {
+        const [all = 0, width = 0] = one.shape;
+        const bytes = one.bytes.subarray(0, (one.bytes.length / all) * n);
+        return { ...one, shape: [n, width], bytes };
+      };
+    expect(refusal(rows(3))).toThrow(`tensor-shape: tensor \`${HEAD}\`: expected shape`);
+  });
 });
 
 test("a training state changes its layout and changes back: moments, counts and step", async () => {

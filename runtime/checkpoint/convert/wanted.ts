@@ -2,7 +2,7 @@
 import { fail } from "../../../compiler/diag.ts";
 import { type Contents, huggingFaceName, isMoment, PARAMS, paramsOf } from "../contents.ts";
 import { isFloatDType } from "../convert-dtype.ts";
-import { huggingFaceLayout, type TreeOptions, treeLayout } from "../layout.ts";
+import { huggingFaceLayout, repeatedLayout, type TreeOptions, treeLayout } from "../layout.ts";
 import { nameOf, type TreePath } from "../orbax/tree.ts";
 import type { OtherLeaf } from "../orbax/write.ts";
 import { planCopy, planTensors, type TensorPlan } from "../plan.ts";
@@ -86,7 +86,8 @@ export function wantHuggingFace(
   dtype: WantedDType,
 ): Wanted<Planned> {
   const params = paramsOf(source, contents);
-  const tensors = planTensors(huggingFaceLayout(params.params, has), params.layout);
+  const homes = [...huggingFaceLayout(params.params, has), ...repeatedLayout(params.params, has)];
+  const tensors = planTensors(new Map(homes), params.layout);
   const named = contents.others.flatMap((other) => {
     const name = huggingFaceName(other);
     return name === undefined ? [] : [{ ...planCopy(other.tensor), name }];
