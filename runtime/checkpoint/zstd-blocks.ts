@@ -1,10 +1,10 @@
 // Decodes blocks of Zstandard data (RFC 8878, 3.1.1.2): literals, and sequences that copy them and repeat what came before.
+import { damage } from "./pieces.ts";
 import {
   type BitStream,
   bitStream,
   bitsLeft,
   constantTable,
-  damage,
   decodeHuffman,
   type HuffmanTable,
   readBits,

@@ -1,12 +1,6 @@
 // The two codes of Zstandard: finite state entropy and Huffman, as tables, and the streams of bits they are read from,
 // which run backwards (RFC 8878, 4).
-
-/** Thrown where bytes are no Zstandard data; the message says why. It never leaves the decoder. */
-export class Damage extends Error {}
-
-export function damage(problem: string): never {
-  throw new Damage(problem);
-}
+import { damage } from "./pieces.ts";
 
 const byteAt = (bytes: Uint8Array, at: number): number => bytes[at] ?? 0;
 const log2 = (value: number): number => 31 - Math.clz32(value);

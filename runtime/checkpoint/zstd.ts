@@ -3,8 +3,8 @@
 // is an error. It goes over the data once and holds no more of it than blocks may refer back to. Checksums of contents are
 // skipped: Orbax writes none.
 import { fail, type Place } from "../../compiler/diag.ts";
-import { isTooLong } from "../files.ts";
 import type { Encoded } from "./kv.ts";
+import { Damage, damage, type Input, joinPieces, openInput, type Pieces, readPieces } from "./pieces.ts";
 import {
   COMPRESSED,
   decodeBlock,
@@ -14,35 +14,19 @@ import {
   type Output,
   REPEATED_BYTE,
 } from "./zstd-blocks.ts";
-import { Damage, damage } from "./zstd-codes.ts";
 
 const MAGIC = 0xfd2fb528;
-// A block of a repeated byte takes four bytes.
-const MAX_RATIO = MAX_BLOCK / 4;
+/** No data yields more bytes than this per byte of its own: a block of a repeated byte takes four. */
+export const MAX_RATIO = MAX_BLOCK / 4;
 
 /** Decodes one or more frames that together give at most `limit` bytes; `at` is where they are. */
 export function decodeZstd(encoded: Encoded, limit: number, at: Place): Uint8Array {
   const most = Math.min(limit, encoded.size * MAX_RATIO);
-  const bytes = allocate(most, at);
-  let end = 0;
-  for (const piece of decodePieces(encoded, limit, at)) {
-    bytes.set(piece, end);
-    end += piece.length;
-  }
-  return end === most ? bytes : bytes.slice(0, end);
+  return joinPieces(unpackZstd(readPieces(encoded), limit, at), most, at);
 }
 
-function allocate(length: number, at: Place): Uint8Array {
-  try {
-    return new Uint8Array(length);
-  } catch (error) {
-    if (!isTooLong(error)) throw error;
-    return fail({ code: "value-too-large", message: `${length} bytes do not fit in memory at once`, at });
-  }
-}
-
-/** The same, piece by piece: each is good until the next is asked for. */
-export function* decodePieces(encoded: Encoded, limit: number, at: Place): Generator<Uint8Array, void> {
+/** The same, piece by piece. */
+export function* unpackZstd(encoded: Pieces, limit: number, at: Place): Generator<Uint8Array, void> {
   const failTooLarge = (): never =>
     fail({
       code: "zstd-too-large",
@@ -50,7 +34,7 @@ export function* decodePieces(encoded: Encoded, limit: number, at: Place): Gener
       at,
     });
   try {
-    const input = open(encoded);
+    const input = openInput(encoded);
     const work: Work = {
       output: { bytes: new Uint8Array(MAX_BLOCK), end: 0 },
       scratch: new Uint8Array(MAX_BLOCK),
@@ -71,42 +55,6 @@ export function* decodePieces(encoded: Encoded, limit: number, at: Place): Gener
     if (!(error instanceof Damage)) throw error;
     fail({ code: "zstd-damaged", message: `not whole Zstandard data: ${error.message}`, at });
   }
-}
-
-/** Encoded bytes, taken from the first to the last. */
-type Input = {
-  position(): number;
-  isAtEnd(): boolean;
-  /** The next bytes; that they are not there is damage. */
-  take(length: number): Uint8Array;
-  skip(length: number): void;
-};
-
-// What is read of the encoded bytes at a time.
-const READ = 1 << 20;
-
-function open({ size, read }: Encoded): Input {
-  let held: Uint8Array = new Uint8Array();
-  let start = 0;
-  let at = 0;
-  const skip = (length: number): void => {
-    if (at + length > size) damage("the data is cut short");
-    at += length;
-  };
-  return {
-    position: () => at,
-    isAtEnd: () => at === size,
-    skip,
-    take(length) {
-      const from = at;
-      skip(length);
-      if (at > start + held.length) {
-        start = from;
-        held = read({ offset: from, length: Math.min(Math.max(length, READ), size - from) });
-      }
-      return held.subarray(from - start, at - start);
-    },
-  };
 }
 
 /** Memory that one frame after another uses. */

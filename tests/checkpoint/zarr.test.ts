@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { KvReader } from "../../runtime/checkpoint/kv.ts";
 import type { Box } from "../../runtime/checkpoint/tensors.ts";
 import { openArray, type ZarrVersion } from "../../runtime/checkpoint/zarr/array.ts";
+import { checksum32c } from "../../runtime/checkpoint/zarr/codecs.ts";
 import { isWhole, type Memo } from "../../runtime/checkpoint/zarr/memo.ts";
 import { failure } from "./support.ts";
 import {
@@ -316,12 +317,11 @@ describe("a chunk too large to be kept", () => {
     }
     return bytes;
   };
-  const metadata = bytesMetadata([rows, columns, row], [rows, columns, row], { id: "zstd", level: 1 });
   /** The array, what is held of it, and how often its chunk was begun. */
-  const opened = (body = frame()) => {
+  const opened = (body = frame(), id = "zstd") => {
     const store = storeOf(
       new Map([
-        ["w/.zarray", json(metadata)],
+        ["w/.zarray", json(bytesMetadata([rows, columns, row], [rows, columns, row], { id }))],
         ["w/0.0.0", body],
       ]),
     );
@@ -384,6 +384,83 @@ describe("a chunk too large to be kept", () => {
     }
     expect(begun()).toBe(1);
     expect(held()).toBe(rows * columns * row);
+  });
+
+  const plain = (): Buffer => {
+    const bytes = Buffer.alloc(rows * columns * row);
+    for (let at = 0; at < bytes.length; at += BLOCK) bytes.fill(valueAt(at), at, at + BLOCK);
+    return bytes;
+  };
+
+  test.each([
+    ["gzip", GZIP],
+    ["zlib", ZLIB],
+  ])("is decoded as boxes reach from %s too, after its check sum was", (id, { encode }) => {
+    const body = encode(plain());
+    const { array, held, begun } = opened(body, id);
+    for (let i = 1; i < rows * columns; i += 7) {
+      expect(isRight(array.read(boxAt(i, 5, row - 3)), i * row + 5)).toBe(true);
+      expect(held()).toBeLessThan(1 << 23);
+    }
+    expect(begun()).toBe(2);
+    // Before it, none of its elements are given.
+    body[body.length - 1]! ^= 1;
+    expect(failure(() => opened(body, id).array.read(boxAt(0))).message).toMatch(
+      /^memory\/w\/0.0.0: chunk-damaged: tensor `w`: chunk 0.0.0: not whole (gzip|zlib) data: /,
+    );
+  });
+
+  test("is decoded as boxes reach through any chain of codecs, after its check sums were", () => {
+    const chain: Chain = { isBigEndian: false, codecs: [GZIP, CRC32C] };
+    const shape = [rows, columns, row];
+    const body = CRC32C.encode(GZIP.encode(plain()));
+    const metadata = {
+      zarr_format: 3,
+      node_type: "array",
+      shape,
+      data_type: "uint8",
+      chunk_grid: { name: "regular", configuration: { chunk_shape: shape } },
+      chunk_key_encoding: { name: "default" },
+      fill_value: 0,
+      codecs: codecsJson(chain, shape),
+    };
+    const memo: Memo = new Map();
+    const store = storeOf(
+      new Map([
+        ["w/zarr.json", json(metadata)],
+        ["w/c/0/0/0", body],
+      ]),
+    );
+    const array = openArray(store, "w", { version: 3, isComplete: true, memo });
+    for (const i of [2, 77, 159]) expect(isRight(array.read(boxAt(i)), i * row)).toBe(true);
+    expect([...memo.values()].some(isWhole)).toBe(false);
+  });
+
+  test("may be under a check sum that comes last, in whatever pieces it comes", () => {
+    function* inPieces(bytes: Uint8Array, sizes: readonly number[]): Generator<Uint8Array, void> {
+      let at = 0;
+      for (const size of [...sizes, bytes.length]) {
+        yield bytes.subarray(at, at + size);
+        at += size;
+      }
+    }
+    const site = { file: "a file", tensor: "w", what: "a chunk" };
+    fc.assert(
+      fc.property(fc.uint8Array(), fc.array(fc.nat(9)), fc.nat(), (bytes, sizes, place) => {
+        const summed = CRC32C.encode(bytes);
+        const read = (limit: number): Buffer =>
+          Buffer.concat([...checksum32c.unpack(inPieces(summed, sizes), limit, site)]);
+        expect(read(bytes.length).equals(bytes)).toBe(true);
+        expect(bytes.length === 0 || failure(() => read(bytes.length - 1)).code === "chunk-damaged").toBe(
+          true,
+        );
+        summed[place % summed.length]! ^= 1;
+        expect(failure(() => read(bytes.length)).message).toMatch(/its CRC-32C is [0-9a-f]{8}, but/);
+      }),
+    );
+    expect(failure(() => [...checksum32c.unpack([Buffer.of(1, 2, 3)], 9, site)]).message).toContain(
+      "found 3",
+    );
   });
 
   test("is right up to where it is damaged, and an error from there on", () => {

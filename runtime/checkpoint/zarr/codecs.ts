@@ -1,11 +1,14 @@
 // The codecs that turn an encoded chunk into shorter or safer bytes and back. What decoding may yield is limited
 // beforehand, so that a damaged or hostile chunk costs no more memory than the array it belongs to.
-import { constants, gunzipSync, gzipSync, inflateSync } from "node:zlib";
+import { constants, gzipSync } from "node:zlib";
 import { fail, type Place } from "../../../compiler/diag.ts";
-import { errno, reason } from "../../files.ts";
+import { showSum } from "../crc.ts";
 import { crc32c } from "../crc32c.ts";
+import { gunzip, type Unpack, unzlib } from "../gzip.ts";
+import { MAX_RATIO as DEFLATE_RATIO } from "../inflate.ts";
 import { type Encoded, inMemory } from "../kv.ts";
-import { decodePieces, decodeZstd } from "../zstd.ts";
+import { joinPieces, type Pieces, readPieces } from "../pieces.ts";
+import { unpackZstd, MAX_RATIO as ZSTD_RATIO } from "../zstd.ts";
 
 /** Where bytes came from, for messages. */
 export type Site = {
@@ -41,8 +44,8 @@ export type BytesCodec = {
   encodedLimit(n: number): number;
   /** At most `limit` bytes, or an error. */
   decode(encoded: Encoded, limit: number, site: Site): Uint8Array;
-  /** The same piece by piece, each good until the next is asked for. Only for codecs that need not see all before. */
-  pieces?(encoded: Encoded, limit: number, site: Site): Iterator<Uint8Array, void>;
+  /** The same piece by piece. Check sums and lengths are only known to be right when the last piece was given. */
+  unpack(encoded: Pieces, limit: number, site: Site): Pieces;
   /** The bytes in parts, none of them copied without need. Only for codecs that q3c writes. */
   encode?(bytes: Uint8Array): readonly Uint8Array[];
 };
@@ -50,48 +53,49 @@ export type BytesCodec = {
 // Compressed data that grows: every format needs a header, and a few bytes per block that does not shrink.
 const compressedLimit = (n: number): number => n + Math.ceil(n / 64) + 1024;
 
-// No deflate stream yields more bytes than this per byte of its own.
-const DEFLATE_RATIO = 1032;
+/** A codec that makes whole chunks of pieces too; `ratio` is the most bytes that one of its own becomes. */
+const packed = ({
+  ratio,
+  ...codec
+}: Omit<BytesCodec, "decode" | "encodedLimit"> & { ratio: number }): BytesCodec => ({
+  ...codec,
+  encodedLimit: compressedLimit,
+  decode: (encoded, limit, site) =>
+    joinPieces(
+      codec.unpack(readPieces(encoded), limit, site),
+      Math.min(limit, encoded.size * ratio),
+      placeOf(site),
+    ),
+});
 
-type Inflate = (bytes: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array;
-
-const inflateWith =
-  (inflate: Inflate) =>
-  (encoded: Encoded, limit: number, site: Site): Uint8Array => {
-    const room = Math.min(limit, encoded.size * DEFLATE_RATIO);
-    try {
-      return inflate(encoded.read(), { maxOutputLength: Math.max(1, room) });
-    } catch (error) {
-      if (errno(error) === undefined) throw error;
-      const isLonger = errno(error) === "ERR_BUFFER_TOO_LARGE";
-      return failDamaged(site, isLonger ? `unpacks to more than the expected ${limit} bytes` : reason(error));
-    }
-  };
+const unpackBy =
+  (unpack: Unpack): BytesCodec["unpack"] =>
+  (encoded, limit, site) =>
+    unpack(encoded, limit, (problem) => failDamaged(site, problem));
 
 /** DEFLATE with gzip's header and a CRC-32. q3c writes it without compression, for the sake of the check sum. */
-export const gzip: BytesCodec = {
+export const gzip: BytesCodec = packed({
   name: "gzip",
   checksum: "CRC-32",
-  encodedLimit: compressedLimit,
-  decode: inflateWith(gunzipSync),
+  ratio: DEFLATE_RATIO,
+  unpack: unpackBy(gunzip),
   encode: (bytes) => [gzipSync(bytes, { level: constants.Z_NO_COMPRESSION })],
-};
+});
 
 /** DEFLATE with zlib's header and an Adler-32. */
-export const zlib: BytesCodec = {
+export const zlib: BytesCodec = packed({
   name: "zlib",
   checksum: "Adler-32",
-  encodedLimit: compressedLimit,
-  decode: inflateWith(inflateSync),
-};
+  ratio: DEFLATE_RATIO,
+  unpack: unpackBy(unzlib),
+});
 
 /** Zstandard. */
-export const zstd: BytesCodec = {
+export const zstd: BytesCodec = packed({
   name: "zstd",
-  encodedLimit: compressedLimit,
-  decode: (encoded, limit, site) => decodeZstd(encoded, limit, placeOf(site)),
-  pieces: (encoded, limit, site) => decodePieces(encoded, limit, placeOf(site)),
-};
+  ratio: ZSTD_RATIO,
+  unpack: (encoded, limit, site) => unpackZstd(encoded, limit, placeOf(site)),
+});
 
 const CRC_BYTES = 4;
 
@@ -103,18 +107,27 @@ export const checksum32c: BytesCodec = {
   encodedLimit: (n) => n + CRC_BYTES,
   decode(encoded, limit, site) {
     const length = encoded.size - CRC_BYTES;
-    if (length < 0 || length > limit)
-      failDamaged(
-        site,
-        `expected at most ${limit + CRC_BYTES} bytes with a check sum, found ${encoded.size}`,
-      );
+    if (length < 0 || length > limit) failLength(encoded.size, limit, site);
     const bytes = encoded.read();
     const body = bytes.subarray(0, length);
-    const stored = new DataView(bytes.buffer, bytes.byteOffset + length, CRC_BYTES).getUint32(0, true);
-    const computed = crc32c(body);
-    if (computed !== stored)
-      failDamaged(site, `its CRC-32C is ${hex(computed)}, but ${hex(stored)} is stored with it`);
+    requireSum(crc32c(body), bytes.subarray(length), site);
     return body;
+  },
+  *unpack(encoded, limit, site) {
+    // The last bytes so far, which may be the sum.
+    let last: Uint8Array = new Uint8Array();
+    let [length, sum] = [-CRC_BYTES, 0];
+    for (const piece of encoded) {
+      length += piece.length;
+      if (length > limit) failLength(length + CRC_BYTES, limit, site);
+      const bytes = Buffer.concat([last, piece]);
+      const body = bytes.subarray(0, -CRC_BYTES);
+      last = bytes.subarray(body.length);
+      sum = crc32c(body, sum);
+      yield body;
+    }
+    if (length < 0) failLength(length + CRC_BYTES, limit, site);
+    requireSum(sum, last, site);
   },
   encode(bytes) {
     const sum = new Uint8Array(CRC_BYTES);
@@ -123,7 +136,22 @@ export const checksum32c: BytesCodec = {
   },
 };
 
-const hex = (word: number): string => word.toString(16).padStart(8, "0");
+function failLength(found: number, limit: number, site: Site): never {
+  return failDamaged(site, `expected at most ${limit + CRC_BYTES} bytes with a check sum, found ${found}`);
+}
+
+function requireSum(computed: number, bytes: Uint8Array, site: Site): void {
+  const stored = new DataView(bytes.buffer, bytes.byteOffset, CRC_BYTES).getUint32(0, true);
+  if (computed !== stored)
+    failDamaged(site, `its CRC-32C is ${showSum(computed)}, but ${showSum(stored)} is stored with it`);
+}
+
+/** The most bytes before each codec of a chain, and behind the last. */
+function limitsOf(codecs: readonly BytesCodec[], limit: number): readonly number[] {
+  const limits = [limit];
+  for (const codec of codecs) limits.push(codec.encodedLimit(limits.at(-1) ?? 0));
+  return limits;
+}
 
 /** Undoes a chain of codecs, which are listed in the order of encoding; `limit` is for what was encoded. */
 export function decodeBytes(
@@ -132,11 +160,24 @@ export function decodeBytes(
   limit: number,
   site: Site,
 ): Uint8Array {
-  const limits = [limit];
-  for (const codec of codecs) limits.push(codec.encodedLimit(limits.at(-1) ?? 0));
+  const limits = limitsOf(codecs, limit);
   const decoded = codecs.reduceRight(
     (coded, codec, i) => inMemory(codec.decode(coded, limits[i] ?? 0, site)),
     encoded,
   );
   return decoded.read();
+}
+
+/** The same, piece by piece. */
+export function unpackBytes(
+  codecs: readonly BytesCodec[],
+  encoded: Encoded,
+  limit: number,
+  site: Site,
+): Pieces {
+  const limits = limitsOf(codecs, limit);
+  return codecs.reduceRight<Pieces>(
+    (pieces, codec, i) => codec.unpack(pieces, limits[i] ?? 0, site),
+    readPieces(encoded),
+  );
 }

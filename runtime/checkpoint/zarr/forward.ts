@@ -1,5 +1,6 @@
 // Chunks too large to be kept: decoded from the first byte on, as far as ranges are asked for, which must come in order.
 import type { ByteRange } from "../kv.ts";
+import type { Pieces } from "../pieces.ts";
 import type { Allocate } from "../tensors.ts";
 import { failDamaged, type Site } from "./codecs.ts";
 
@@ -11,8 +12,13 @@ export type Forward = {
   held(): number;
 };
 
-/** Reads a chunk of `length` bytes from its pieces, each of which is good until the next is asked for. */
-export function readForward(pieces: Iterator<Uint8Array, void>, length: number, site: Site): Forward {
+/**
+ * Reads a chunk of `length` bytes from its pieces. If it is under a check sum, it is gone over once before: nothing is
+ * read of what turns out to be damaged.
+ */
+export function readForward(open: () => Pieces, length: number, isSummed: boolean, site: Site): Forward {
+  if (isSummed) for (const _ of open());
+  const pieces = open()[Symbol.iterator]();
   let piece: Uint8Array = new Uint8Array();
   let start = 0;
   let failure: unknown;

@@ -17,8 +17,9 @@ import {
   wholeBox,
 } from "../box.ts";
 import { type ByteRange, type Encoded, inMemory } from "../kv.ts";
+import type { Pieces } from "../pieces.ts";
 import type { Allocate, Box } from "../tensors.ts";
-import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
+import { type BytesCodec, decodeBytes, failDamaged, type Site, unpackBytes } from "./codecs.ts";
 import { type Element, toNative } from "./element.ts";
 import { readForward } from "./forward.ts";
 import { forget, isTooLarge, isWhole, type Memo, recall } from "./memo.ts";
@@ -138,8 +139,8 @@ function decodeKept(layout: Layout, shape: readonly number[], encoded: Encoded, 
 const MAX_SHARE = 1 / 8;
 
 /**
- * The rows around a box, of a chunk that is too large to be kept. Nothing where its codecs want to see all of it, and
- * where boxes do not follow each other: then it is better decoded whole, and once.
+ * The rows around a box, of a chunk that is too large to be kept. Nothing where boxes do not follow each other: then it
+ * is better decoded whole, and once.
  */
 function decodeRows(
   { element, bytes: codecs }: Layout,
@@ -149,9 +150,8 @@ function decodeRows(
   reading: Reading,
 ): Part | undefined {
   const { site, memo, room } = reading;
-  const [codec, ...others] = codecs;
   const length = countOf(shape) * element.width;
-  if (!isTooLarge(length) || !codec?.pieces || others.length > 0) return undefined;
+  if (!isTooLarge(length)) return undefined;
   const rows = runAround(box, shape);
   const range = {
     offset: offsetOf(rows, shape) * element.width,
@@ -161,7 +161,9 @@ function decodeRows(
   const key = memoKey(reading);
   const kept = recall(memo, key);
   if (kept && isWhole(kept)) return undefined;
-  const forward = kept ?? readForward(codec.pieces(encoded, length, site), length, site);
+  const open = (): Pieces => unpackBytes(codecs, encoded, length, site);
+  const isSummed = codecs.some(({ checksum }) => checksum !== undefined);
+  const forward = kept ?? readForward(open, length, isSummed, site);
   memo.delete(key);
   forget(memo, forward.held());
   memo.set(key, forward);
