@@ -169,7 +169,7 @@ export const convert: Command<typeof flags> = {
     requireLocal(config, "base_output_directory", "load_parameters_path");
     printWarnings(config, io, given.json, true);
     const { draftParams, forwardModel } = await import("../compiler/model.ts");
-    const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face.ts");
+    const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face/write.ts");
     const { formatBytes } = await import("../compiler/plan/report.ts");
     const { prepareConversion } = await import("../runtime/checkpoint/convert/convert.ts");
     const source = sourceOf(config, from, hfPath, io.cwd);

@@ -6,7 +6,8 @@ import { checkValues } from "./checks.ts";
 import { findConflicts, findUnreadable, findWarnings } from "./conflicts.ts";
 import { derivedNames, type ValueName, type Values } from "./derived.ts";
 import { findConfigFile, firstFile, type Places, shippedNames } from "./files.ts";
-import { type Fields, modelTypeOf, readFamilyFields } from "./hugging-face.ts";
+import { type Fields, modelTypeOf } from "./hugging-face/fields.ts";
+import { readFamilyFields } from "./hugging-face/read.ts";
 import { isKey, type KeyName, keyNames } from "./keys.ts";
 import { type Model, readModel } from "./model.ts";
 import { pathKeys, remoteProblem } from "./remote.ts";
@@ -183,7 +184,7 @@ function load(args: readonly string[], options: LoadOptions): Config {
   const values = computeValues(resolved, merged, [...conflicts, ...unseen]);
   const spanOf: Config["spanOf"] = (...names) => placeOf(names.filter(isKey), merged);
   const familyFields = readFamilyFields(modelTypeOf(values.arch_file), places);
-  requireFamilys(values, familyFields, spanOf);
+  requireWholeRotation(values, familyFields, spanOf);
   const settingOf = (name: ValueName): Setting | undefined => (isKey(name) ? merged.get(name) : undefined);
   return {
     values,
@@ -199,7 +200,7 @@ function load(args: readonly string[], options: LoadOptions): Config {
 }
 
 /** transformers ignores the factor where a family does not have it, and MaxText refuses it there. */
-function requireFamilys(values: Values, familyFields: Fields, spanOf: Config["spanOf"]): void {
+function requireWholeRotation(values: Values, familyFields: Fields, spanOf: Config["spanOf"]): void {
   const factor = values.partial_rotary_factor;
   const isFamily = Object.keys(familyFields).length > 0;
   if (isFamily && !("partial_rotary_factor" in familyFields) && factor !== 1)

@@ -3,7 +3,8 @@
 import { dirname, resolve } from "node:path";
 import { type Diagnostic, didYouMean, type Span } from "../diag.ts";
 import { firstFile, isDirectory, modelFileCandidates, type Places, shippedNames } from "./files.ts";
-import { type Fields, readHuggingFace } from "./hugging-face.ts";
+import type { Fields } from "./hugging-face/fields.ts";
+import { readHuggingFace } from "./hugging-face/read.ts";
 import { type Reading, readMapping, settingsOf } from "./settings.ts";
 
 /** A model's settings, and its folder when it is a Hugging Face one. */

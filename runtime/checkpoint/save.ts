@@ -1,7 +1,7 @@
 // Saves a model as transformers does: a directory with config.json and safetensors, complete or not there.
 import { join } from "node:path";
 import type { ParamDecl } from "../../compiler/arch/param.ts";
-import { toHuggingFaceConfig } from "../../compiler/config/hugging-face.ts";
+import { toHuggingFaceConfig } from "../../compiler/config/hugging-face/write.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { invariant } from "../../compiler/diag.ts";
 import { dtypeNamed } from "../../compiler/dtype.ts";

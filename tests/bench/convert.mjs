@@ -22,7 +22,7 @@ import {
 import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { toHuggingFaceConfig } from "../../dist/compiler/config/hugging-face.js";
+import { toHuggingFaceConfig } from "../../dist/compiler/config/hugging-face/write.js";
 import { forwardModel, loadConfig } from "../../dist/compiler/index.js";
 import { huggingFaceLayout } from "../../dist/runtime/checkpoint/layout.js";
 import { writeShardedSafetensors } from "../../dist/runtime/index.js";

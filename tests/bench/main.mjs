@@ -3,7 +3,7 @@
 // threads as q3c uses, and the ratio is printed.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { toHuggingFaceConfig } from "../../dist/compiler/config/hugging-face.js";
+import { toHuggingFaceConfig } from "../../dist/compiler/config/hugging-face/write.js";
 import { forwardModel, loadConfig, modelFlops } from "../../dist/compiler/index.js";
 import { openForward, openTrainer, startingWeights, startTfjsEngine } from "../../dist/runtime/index.js";
 

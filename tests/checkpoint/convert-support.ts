@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { join, resolve } from "node:path";
-import { toHuggingFaceConfig } from "../../compiler/config/hugging-face.ts";
+import { toHuggingFaceConfig } from "../../compiler/config/hugging-face/write.ts";
 import { loadConfig } from "../../compiler/config/load.ts";
 import { draftParams, forwardModel } from "../../compiler/model.ts";
 import { type Conversion, prepareConversion } from "../../runtime/checkpoint/convert/convert.ts";

@@ -67,7 +67,8 @@ const through: Readonly<Record<string, ValueName>> = {
 /** Keys that act where no other file reads them, and why that is so. */
 const elsewhere: Readonly<Record<string, string>> = {
   override_model_config: "loading a configuration obeys it",
-  max_position_embeddings: "saving writes it to config.json, by the table in compiler/config/hugging-face.ts",
+  max_position_embeddings:
+    "saving writes it to config.json, by the table in compiler/config/hugging-face/fields.ts",
 };
 
 test("every key that q3c is said to act on is read", () => {

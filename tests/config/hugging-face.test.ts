@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
-import { toHuggingFaceConfig } from "../../compiler/config/hugging-face.ts";
+import { toHuggingFaceConfig } from "../../compiler/config/hugging-face/write.ts";
 import { formatPlace } from "../../compiler/diag.ts";
 import { fixture } from "./fixture.ts";
 

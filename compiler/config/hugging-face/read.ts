@@ -1,117 +1,15 @@
-// Hugging Face config.json and MaxText keys: one table, read in both directions.
+// A folder's config.json as settings, each with its place in that file.
 
-import { basename, join } from "node:path";
-import { bug, type Diagnostic, type Span } from "../diag.ts";
-import { parseJson } from "../json.ts";
-import type { Values } from "./derived.ts";
-import { isFile, type Places, readSource, shippedNames, shownPath } from "./files.ts";
-import { isKey, type KeyName } from "./keys.ts";
-import { evaluateRaw, type Raw, type RawEntry } from "./raw.ts";
-import { readMapping, type Setting, type Settings } from "./settings.ts";
-import { type ConfigValue, describeValue, isList, sameValue, showValue } from "./value.ts";
-import { readYaml } from "./yaml.ts";
-
-/** The fields of a config.json by name. */
-export type Fields = Readonly<Record<string, ConfigValue>>;
-
-/** A field and the key that holds it; `of` gives the field back from final values. */
-type Row = {
-  readonly field: string;
-  readonly key: KeyName;
-  readonly of: (values: Values) => ConfigValue;
-  /** Which layers a model must have for the field to mean something. */
-  readonly when?: "sparse" | "linear_attention";
-  /** What an absent field means: a value that follows from others, or an error. */
-  readonly absent?: "error" | ((field: (name: string) => ConfigValue) => ConfigValue);
-};
-
-const table: readonly Row[] = [
-  { field: "vocab_size", key: "vocab_size", of: (v) => v.vocab_size, absent: "error" },
-  { field: "hidden_size", key: "base_emb_dim", of: (v) => v.emb_dim, absent: "error" },
-  { field: "intermediate_size", key: "base_mlp_dim", of: (v) => v.mlp_dim, absent: "error" },
-  {
-    field: "num_hidden_layers",
-    key: "base_num_decoder_layers",
-    of: (v) => v.num_decoder_layers,
-    absent: "error",
-  },
-  {
-    field: "num_attention_heads",
-    key: "base_num_query_heads",
-    of: (v) => v.num_query_heads,
-    absent: "error",
-  },
-  {
-    field: "num_key_value_heads",
-    key: "base_num_kv_heads",
-    of: (v) => v.num_kv_heads,
-    absent: (field) => field("num_attention_heads"),
-  },
-  {
-    field: "head_dim",
-    key: "head_dim",
-    of: (v) => v.head_dim,
-    absent: (field) => Number(field("hidden_size")) / Number(field("num_attention_heads")),
-  },
-  {
-    field: "rms_norm_eps",
-    key: "normalization_layer_epsilon",
-    of: (v) => v.normalization_layer_epsilon,
-    absent: () => 1e-6,
-  },
-  { field: "max_position_embeddings", key: "max_position_embeddings", of: (v) => v.max_position_embeddings },
-  { field: "tie_word_embeddings", key: "logits_via_embedding", of: (v) => v.logits_via_embedding },
-  { field: "rope_theta", key: "rope_max_timescale", of: (v) => v.rope_max_timescale },
-  { field: "partial_rotary_factor", key: "partial_rotary_factor", of: (v) => v.partial_rotary_factor },
-  { field: "mlp_only_layers", key: "mlp_only_layers", of: (v) => v.mlp_only_layers, when: "sparse" },
-  {
-    field: "decoder_sparse_step",
-    key: "decoder_sparse_step",
-    of: (v) => v.decoder_sparse_step,
-    when: "sparse",
-  },
-  {
-    field: "num_experts_per_tok",
-    key: "num_experts_per_tok",
-    of: (v) => v.num_experts_per_tok,
-    when: "sparse",
-  },
-  { field: "moe_intermediate_size", key: "base_moe_mlp_dim", of: (v) => v.moe_mlp_dim, when: "sparse" },
-  {
-    field: "shared_expert_intermediate_size",
-    key: "shared_expert_mlp_dim",
-    of: (v) => v.shared_expert_mlp_dim,
-    when: "sparse",
-  },
-  { field: "norm_topk_prob", key: "norm_topk_prob", of: (v) => v.norm_topk_prob, when: "sparse" },
-  ...(["linear_attention"] as const).flatMap((when): Row[] => [
-    { field: "linear_conv_kernel_dim", key: "gdn_conv_kernel_dim", of: (v) => v.gdn_conv_kernel_dim, when },
-    { field: "linear_key_head_dim", key: "gdn_key_head_dim", of: (v) => v.gdn_key_head_dim, when },
-    { field: "linear_value_head_dim", key: "gdn_value_head_dim", of: (v) => v.gdn_value_head_dim, when },
-    { field: "linear_num_key_heads", key: "gdn_num_key_heads", of: (v) => v.gdn_num_key_heads, when },
-    { field: "linear_num_value_heads", key: "gdn_num_value_heads", of: (v) => v.gdn_num_value_heads, when },
-  ]),
-];
-
-/** Fields that change what a model computes and have one value that q3c knows. */
-const fixed: readonly {
-  readonly field: string;
-  readonly only: readonly ConfigValue[];
-  readonly why: string;
-}[] = [
-  { field: "hidden_act", only: ["silu"], why: "the architectures use silu" },
-  { field: "attention_bias", only: [false], why: "no architecture has biases" },
-  { field: "mlp_bias", only: [false], why: "no architecture has biases" },
-  { field: "attention_dropout", only: [0], why: "q3c has no dropout" },
-  { field: "use_sliding_window", only: [false], why: "there are no windows" },
-  ...["num_nextn_predict_layers", "mtp_num_hidden_layers"].map((field) => ({
-    field,
-    only: [0, 1],
-    why: "a head for multi-token prediction has one layer",
-  })),
-  { field: "mtp_use_dedicated_embeddings", only: [false], why: "a head shares the model's embedding" },
-  { field: "quantization_config", only: [null], why: "q3c loads no quantised checkpoints" },
-];
+import { join } from "node:path";
+import { bug, type Diagnostic, type Span } from "../../diag.ts";
+import { parseJson } from "../../json.ts";
+import { isFile, type Places, readSource, shippedNames, shownPath } from "../files.ts";
+import { isKey, type KeyName } from "../keys.ts";
+import { evaluateRaw, type Raw, type RawEntry } from "../raw.ts";
+import { readMapping, type Setting, type Settings } from "../settings.ts";
+import { type ConfigValue, describeValue, isList, sameValue, showValue } from "../value.ts";
+import { readYaml } from "../yaml.ts";
+import { type Fields, fixed, modelTypeOf, type Row, table } from "./fields.ts";
 
 /** A model as its config.json tells it: keys, its original fields, and what was wrong. */
 export type HuggingFaceModel = {
@@ -315,51 +213,4 @@ export function readHuggingFace(folder: string, places: Places, at?: Span): Hugg
   set(t, "decoder_block", modelType.value);
   translate(t, family.keys);
   return { settings: t.settings, fields: value ? (plain(value) as Fields) : {}, problems: found };
-}
-
-/** What a config.json is written from. */
-export type WrittenModel = {
-  readonly values: Values;
-  readonly familyFields: Fields;
-  readonly huggingFace: Fields | null;
-};
-
-// Fields of the original that this file decides anew.
-const replaced = ["rope_scaling", "torch_dtype", "full_attention_interval", "quantization_config"];
-
-/** The model_type of an architecture: its file's name with underscores. */
-export const modelTypeOf = (archFile: string): string => basename(archFile, ".arch").replaceAll("-", "_");
-
-const camelCase = (name: string): string =>
-  name.replace(/(?:^|_)(\w)/g, (_, letter: string) => letter.toUpperCase());
-
-/** A config.json that transformers opens as this model; what q3c does not know is kept from the original. */
-export function toHuggingFaceConfig({ values, familyFields, huggingFace }: WrittenModel): Fields {
-  const modelType = modelTypeOf(values.arch_file);
-  const kinds: readonly string[] = [...values.layer_types, ...values.mlp_layer_types];
-  const rows = table.filter(({ field, when }) => !when || kinds.includes(when) || field in familyFields);
-  const original = Object.entries(huggingFace ?? {}).filter(([name]) => !replaced.includes(name));
-  const sparse = kinds.includes("sparse");
-  const fields: Record<string, ConfigValue> = {
-    ...Object.fromEntries(Object.entries(familyFields).filter(([name]) => !replaced.includes(name))),
-    ...Object.fromEntries(original),
-    ...Object.fromEntries(rows.map(({ field, of }) => [field, of(values)])),
-    ...(sparse || "num_experts" in familyFields ? { num_experts: sparse ? values.num_experts : 0 } : {}),
-    // Without the loss, what the original says stays: transformers computes the loss only when asked to.
-    ...(sparse && values.load_balance_loss_weight > 0
-      ? { router_aux_loss_coef: values.load_balance_loss_weight }
-      : {}),
-    architectures: [`${camelCase(modelType)}ForCausalLM`],
-    model_type: modelType,
-    layer_types: values.layer_types,
-    dtype: values.weight_dtype,
-    rope_parameters: {
-      partial_rotary_factor: values.partial_rotary_factor,
-      rope_theta: values.rope_max_timescale,
-      rope_type: "default",
-    },
-    hidden_act: "silu",
-    attention_bias: false,
-  };
-  return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
