@@ -157,23 +157,25 @@ class ModuleParser extends EmbeddedActionsParser {
     this.CONSUME(RSquare);
     return { dtype, dims };
   });
-  private readonly literal = this.RULE("literal", (): Literal => {
-    return this.OR<Literal>([
-      { ALT: () => readNumber(this.CONSUME(Num).image) },
-      { ALT: () => readString(this.CONSUME(Str).image) },
-      { ALT: () => this.CONSUME(True) !== undefined },
-      { ALT: () => this.CONSUME(False) === undefined },
-      {
-        ALT: () => {
-          const items: number[] = [];
-          this.CONSUME(LSquare);
-          this.MANY_SEP({ SEP: Comma, DEF: () => items.push(readNumber(this.CONSUME2(Num).image)) });
-          this.CONSUME(RSquare);
-          return items;
+  private readonly literal = this.RULE(
+    "literal",
+    (): Literal =>
+      this.OR<Literal>([
+        { ALT: () => readNumber(this.CONSUME(Num).image) },
+        { ALT: () => readString(this.CONSUME(Str).image) },
+        { ALT: () => this.CONSUME(True) !== undefined },
+        { ALT: () => this.CONSUME(False) === undefined },
+        {
+          ALT: () => {
+            const items: number[] = [];
+            this.CONSUME(LSquare);
+            this.MANY_SEP({ SEP: Comma, DEF: () => items.push(readNumber(this.CONSUME2(Num).image)) });
+            this.CONSUME(RSquare);
+            return items;
+          },
         },
-      },
-    ]);
-  });
+      ]),
+  );
 }
 
 function readNumber(image: string): number {

@@ -26,7 +26,7 @@ export function readIndex(file: string, beside: readonly string[], onDamage: OnD
   if (!isRecord(map)) {
     fail({
       code: "safetensors-index",
-      message: `expected \`weight_map\` to map tensors to shard files`,
+      message: "expected `weight_map` to map tensors to shard files",
       at: { file },
     });
   }

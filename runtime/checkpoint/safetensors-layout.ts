@@ -55,7 +55,7 @@ function checkTensors(path: string, tensors: readonly StoredTensor[]): void {
     if (name === "__metadata__") {
       fail({
         code: "safetensors-name",
-        message: `no tensor can be called \`__metadata__\``,
+        message: "no tensor can be called `__metadata__`",
         at: { file: path },
       });
     }

@@ -189,16 +189,16 @@ async function answer(
   isScored: boolean,
   { on, breathe }: DecodeOptions,
 ): Promise<void> {
-  const rows = prompts.map((prompt): Row => {
-    return {
+  const rows = prompts.map(
+    (prompt): Row => ({
       ...prompt,
       stream: textStream(tokenizer),
       tokens: [],
       logProbs: [],
       promptLogProbs: [],
       text: "",
-    };
-  });
+    }),
+  );
   const tell = teller(rows, isScored, on);
   const tokens = model.generate(
     rows.map(({ ids }) => ids),

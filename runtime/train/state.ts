@@ -100,9 +100,9 @@ export function stateTree(params: readonly ParamDecl[], config: Config, state: T
       return { name: nameOf(path), box, dtype, values };
     }),
   );
-  const counts = COUNTS.map((path): StatePart => {
-    return { name: nameOf(path), box: [], dtype: "I32", values: Int32Array.of(state.step) };
-  });
+  const counts = COUNTS.map(
+    (path): StatePart => ({ name: nameOf(path), box: [], dtype: "I32", values: Int32Array.of(state.step) }),
+  );
   return {
     tensors: [...tensors, ...COUNTS.map((path): OrbaxTensor => ({ path, dtype: "I32", shape: [] }))],
     leaves: [{ path: STATELESS, empty: "None" }],

@@ -26,7 +26,7 @@ test("the line never fills the terminal, and long waits are told in larger units
   let time = 0;
   const report = showProgress(io, { label: "steps", elsewhere: "quiet", now: () => time });
   for (time of [100_000, 10_000_000]) report(1, 11, "x".repeat(50));
-  expect(statuses).toEqual([`steps  1/11  17 min left  xxx`, `steps  1/11  28 h left  xxxxx`]);
+  expect(statuses).toEqual(["steps  1/11  17 min left  xxx", "steps  1/11  28 h left  xxxxx"]);
   expect(Math.max(...statuses.map((line) => line.length))).toBe(29);
 });
 

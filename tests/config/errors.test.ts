@@ -286,7 +286,7 @@ test("whatever is written, the error is one of ours", () => {
     fc.property(scrap, scrap, scrap, (yaml, override, word) => {
       writeFileSync(join(f.cwd, "a.yml"), yaml);
       try {
-        f.load(["a.yml", override, `model_name=qwen3-next-tiny`, `log_period=${word}`], { M_RUN_NAME: word });
+        f.load(["a.yml", override, "model_name=qwen3-next-tiny", `log_period=${word}`], { M_RUN_NAME: word });
       } catch (error) {
         if (!(error instanceof Q3Error)) throw error;
       }

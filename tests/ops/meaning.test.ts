@@ -514,7 +514,7 @@ test("adamw is optax's formula over several steps", () => {
   const scalars = "f32[]";
   const module = moduleOf(
     `param %p: f32[n=6], param %g: f32[n=6], param %mu: f32[n=6], param %nu: f32[n=6], param %rate: ${scalars}, param %b1t: ${scalars}, param %b2t: ${scalars}`,
-    `%p2, %mu2, %nu2 = adamw(%p, %g, %mu, %nu, %rate, %b1t, %b2t) {b1=0.9, b2=0.95, eps=1e-8, eps_root=1e-6, weight_decay=0.1} : f32[n=6], f32[n=6], f32[n=6]`,
+    "%p2, %mu2, %nu2 = adamw(%p, %g, %mu, %nu, %rate, %b1t, %b2t) {b1=0.9, b2=0.95, eps=1e-8, eps_root=1e-6, weight_decay=0.1} : f32[n=6], f32[n=6], f32[n=6]",
     "%p2, %mu2, %nu2",
   );
   const random = randomFrom(9);

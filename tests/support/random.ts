@@ -10,7 +10,7 @@ export function randomFrom(seed: number): () => number {
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
     let z = Math.imul(state ^ (state >>> 15), 1 | state);
-    z = (z + Math.imul(z ^ (z >>> 7), 61 | z)) ^ z;
+    z ^= z + Math.imul(z ^ (z >>> 7), 61 | z);
     return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
   };
 }

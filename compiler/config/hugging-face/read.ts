@@ -116,7 +116,7 @@ function ropeEntries(t: Pick<Translation, "entries" | "problems">): readonly Raw
   const found = perLayer.length > 0 ? perLayer : parameters;
   for (const entry of [...found, ...entriesOf(t.entries.get("rope_scaling")?.value)]) {
     if ((entry.name !== "rope_type" && entry.name !== "type") || plain(entry.value) === "default") continue;
-    const message = `q3c does not support this rope type: only the plain rotary embedding exists`;
+    const message = "q3c does not support this rope type: only the plain rotary embedding exists";
     t.problems.push({
       code: "hugging-face-field",
       message,
