@@ -1,12 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: expressions are part of the subject.
 // What is said about configurations that can be read but not be meant, whole.
 
-import { expect, test } from "@jest/globals";
-import { type ErrorCase, fixture } from "./fixture.ts";
+import { tellsErrors, tiny } from "./fixture.ts";
 
-const tiny = ["base", "model_name=qwen3-next-tiny"];
-
-const cases: readonly ErrorCase[] = [
+tellsErrors([
   {
     claim: "a conflict with the model",
     args: [...tiny, "base_emb_dim=128"],
@@ -567,8 +564,4 @@ const cases: readonly ErrorCase[] = [
       "                       ^^^^^^^^^",
     ],
   },
-];
-
-test.each(cases)("$claim", ({ files, args, env, says }) => {
-  expect(fixture(files).problem(args, env).split("\n")).toEqual(says);
-});
+]);

@@ -6,11 +6,9 @@ import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { Q3Error } from "../../compiler/diag.ts";
-import { type ErrorCase, fixture } from "./fixture.ts";
+import { fixture, tellsErrors, tiny } from "./fixture.ts";
 
-const tiny = ["base", "model_name=qwen3-next-tiny"];
-
-const cases: readonly ErrorCase[] = [
+tellsErrors([
   {
     claim: "an unknown key",
     args: [...tiny, "stepz=5"],
@@ -195,11 +193,7 @@ const cases: readonly ErrorCase[] = [
       "                 ^^^^^^^^^^^^^^^",
     ],
   },
-];
-
-test.each(cases)("$claim", ({ files, args, env, says }) => {
-  expect(fixture(files).problem(args, env).split("\n")).toEqual(says);
-});
+]);
 
 test.each([
   "steps=x",

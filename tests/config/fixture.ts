@@ -3,6 +3,7 @@
 import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { expect, test } from "@jest/globals";
 import { type Config, loadConfig } from "../../compiler/config/load.ts";
 import { scratch } from "../support/scratch.ts";
 
@@ -17,7 +18,7 @@ export type Fixture = {
 };
 
 /** A wrong configuration and the lines of its error. */
-export type ErrorCase = {
+type ErrorCase = {
   readonly claim: string;
   readonly files?: Readonly<Record<string, string>>;
   readonly args: readonly string[];
@@ -51,4 +52,14 @@ export function fixture(files: Readonly<Record<string, string>> = {}): Fixture {
       return "no error";
     },
   };
+}
+
+/** The arguments of a configuration that loads. */
+export const tiny = ["base", "model_name=qwen3-next-tiny"];
+
+/** A test for each wrong configuration, that its error is told as it is here, whole. */
+export function tellsErrors(cases: readonly ErrorCase[]): void {
+  test.each(cases)("$claim", ({ files, args, env, says }) => {
+    expect(fixture(files).problem(args, env).split("\n")).toEqual(says);
+  });
 }

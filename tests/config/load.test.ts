@@ -4,9 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { remotePath, requireLocal } from "../../compiler/config/remote.ts";
 import { formatDiagnostic, formatPlace } from "../../compiler/diag.ts";
-import { fixture } from "./fixture.ts";
-
-const tiny = ["base", "model_name=qwen3-next-tiny"];
+import { fixture, tiny } from "./fixture.ts";
 
 test("the later source wins: base, model, command line, environment", () => {
   const { load } = fixture({

@@ -1,33 +1,20 @@
-// MMLU: files, prompts, scores and figures, held against lm-evaluation-harness where it has them.
+// MMLU: files, prompts, figures and results, held against lm-evaluation-harness where it has them.
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { loadConfig } from "../../compiler/config/load.ts";
-import { forwardModel } from "../../compiler/model.ts";
-import type { Generator } from "../../runtime/decode/generator.ts";
-import { greedy } from "../../runtime/decode/sampling.ts";
-import { startTfjsEngine } from "../../runtime/engines/tfjs/engine.ts";
-import { logSumExp } from "../../runtime/eval/log-softmax.ts";
 import { CATEGORIES, categoryOf } from "../../runtime/eval/mmlu/categories.ts";
 import { ask, digestOf, evaluate, type Judge } from "../../runtime/eval/mmlu/evaluate.ts";
-import { answerIn, byGeneration } from "../../runtime/eval/mmlu/generation.ts";
-import { byLikelihood } from "../../runtime/eval/mmlu/likelihood.ts";
 import { DEFAULT_TEMPLATE, wordingOf } from "../../runtime/eval/mmlu/prompt.ts";
 import { questionOf } from "../../runtime/eval/mmlu/question.ts";
 import { readMmlu, type Subject } from "../../runtime/eval/mmlu/read.ts";
 import { mmluLines, mmluReport } from "../../runtime/eval/mmlu/report.ts";
 import { type Answered, fileResults, memoryResults } from "../../runtime/eval/mmlu/results.ts";
 import { accuracyOf, pooledAccuracy, wilson } from "../../runtime/eval/mmlu/statistics.ts";
-import { openModel } from "../../runtime/eval/open-model.ts";
-import type { Reading } from "../../runtime/eval/reading.ts";
-import { openScorer } from "../../runtime/eval/score.ts";
-import { openForward } from "../../runtime/forward.ts";
-import { startingWeights } from "../../runtime/starting-weights.ts";
-import { byteTokenizer } from "../../runtime/tokenizer/byte.ts";
 import { failure } from "../checkpoint/support.ts";
 import { q3c } from "../cli/support.ts";
 import { scratch } from "../support/scratch.ts";
+import { small } from "./models.ts";
 
 const data = join(process.cwd(), "tests/data/mmlu");
 
@@ -196,226 +183,6 @@ describe("figures", () => {
       ),
     );
     expect(wilson({ correct: 0, count: 10 })[0]).toBe(0);
-  });
-});
-
-const VOCAB = 5;
-
-/** Logits [tokens, vocab] that follow from all tokens up to each, as a causal model's do. */
-function fakeLogits(tokens: readonly number[]): Float32Array {
-  let state = 7;
-  return Float32Array.from(
-    tokens.flatMap((token) => {
-      state = (state * 31 + token) % 1009;
-      return Array.from({ length: VOCAB }, (_, id) => ((state * (id + 3)) % 97) / 10);
-    }),
-  );
-}
-
-/** A model of these, and how many tokens it has read so far. `rounding` tells apart how texts were cut for reading. */
-function fakeModel(vocab = VOCAB, logitsOf = fakeLogits, rounding = 0) {
-  const seen = { tokens: 0, peeks: [] as (readonly number[])[] };
-  const begin = (): Reading => {
-    let here: readonly number[] = [];
-    let cuts = 0;
-    const peek = (tokens: readonly number[], wanted = 1): Float32Array => {
-      seen.tokens += tokens.length;
-      seen.peeks.push([...here, ...tokens]);
-      const all = logitsOf([...here, ...tokens]).map((x, i) => x + (i % 3) * rounding * (cuts + here.length));
-      return all.slice(-wanted * vocab);
-    };
-    const read = (tokens: readonly number[], wanted = 1): Float32Array => {
-      const logits = peek(tokens, wanted);
-      here = [...here, ...tokens];
-      cuts++;
-      return logits;
-    };
-    return { read, peek, close() {} };
-  };
-  return { vocab, canCut: true, begin, seen };
-}
-
-describe("scores", () => {
-  const ids = fc.array(fc.nat(VOCAB - 1), { minLength: 1, maxLength: 6 });
-  const beginnings = fc.array(fc.array(fc.nat(VOCAB - 1), { minLength: 17, maxLength: 40 }), {
-    minLength: 1,
-  });
-
-  const question = fc.tuple(fc.nat(2), ids, fc.array(ids, { minLength: 1, maxLength: 5 }));
-  const itemsOf = (
-    start: readonly number[],
-    text: readonly number[],
-    answers: readonly (readonly number[])[],
-  ) => {
-    const context = [...start, ...text];
-    const [from, shared] = [context.length, start.length];
-    return answers.map((answer) => ({ tokens: [...context, ...answer], from, shared }));
-  };
-
-  test("answers share runs and questions share beginnings, and all score as the chain rule says", () => {
-    fc.assert(
-      fc.property(beginnings, fc.array(question, { maxLength: 6 }), (starts, questions) => {
-        const scorer = openScorer(fakeModel());
-        for (const [which, text, answers] of questions) {
-          const items = itemsOf(starts[which % starts.length] ?? [], text, answers);
-          const shared = scorer.logLikelihoods(items);
-          for (const [i, { tokens, from }] of items.entries()) {
-            // The chain rule: an answer's likelihood is the product of its tokens'.
-            const logits = fakeLogits(tokens);
-            let sum = 0;
-            for (let at = from; at < tokens.length; at++) {
-              const row = logits.slice((at - 1) * VOCAB, at * VOCAB);
-              sum += row[tokens[at]!]! - Math.log(row.reduce((total, x) => total + Math.exp(x), 0));
-            }
-            expect(shared[i]).toBeCloseTo(sum, 9);
-          }
-        }
-      }),
-    );
-  });
-
-  test("scores are the same to the bit whatever was read before, so that a run that goes on differs in nothing", () => {
-    fc.assert(
-      fc.property(beginnings, fc.array(question, { maxLength: 6 }), (starts, questions) => {
-        const together = openScorer(fakeModel(VOCAB, fakeLogits, 1e-3));
-        for (const [which, text, answers] of questions) {
-          const items = itemsOf(starts[which % starts.length] ?? [], text, answers);
-          const alone = openScorer(fakeModel(VOCAB, fakeLogits, 1e-3));
-          expect(together.logLikelihoods(items)).toEqual(alone.logLikelihoods(items));
-        }
-      }),
-    );
-  });
-
-  test("four answers of one token to ten questions below the same examples: the examples are read once", () => {
-    const model = fakeModel();
-    const scorer = openScorer(model);
-    const examples = Array.from({ length: 100 }, (_, i) => (i * i) % VOCAB);
-    for (let i = 0; i < 10; i++)
-      scorer.logLikelihoods(itemsOf(examples, [i % 2, 3, 1], [[0], [1], [2], [3]]));
-    expect(model.seen.tokens).toBe(100 + 10 * 3);
-    // Where experts drop tokens, what is read together counts.
-    const whole = fakeModel();
-    openScorer({ ...whole, canCut: false }).logLikelihoods(itemsOf(examples, [1], [[0]]));
-    expect(whole.seen.peeks.map(({ length }) => length)).toEqual([101]);
-  });
-});
-
-const small = [
-  "examples/train.yml",
-  ..."base_emb_dim=16 head_dim=8 gdn_key_head_dim=8 gdn_value_head_dim=8 base_moe_mlp_dim=8 base_mlp_dim=8 base_num_decoder_layers=2 inhomogeneous_layer_cycle_interval=2".split(
-    " ",
-  ),
-  "max_target_length=96",
-];
-const config = loadConfig(small, { env: {}, cwd: process.cwd(), modelsDir: join(process.cwd(), "models") });
-
-describe("a model", () => {
-  test("scores are those of the forward program, whatever was read before", async () => {
-    const engine = await startTfjsEngine();
-    const model = openModel(config, engine, process.cwd());
-    const { params } = forwardModel(config);
-    const forward = openForward(config, engine, startingWeights(config, params));
-    const scorer = openScorer(model);
-    for (const text of ["Which of them is it, and why? A", "Which of them is it, and when? B", "Which? C"]) {
-      const tokens = byteTokenizer.encode(text);
-      const { logits, vocab } = forward.run(tokens);
-      const row = logits.subarray((tokens.length - 2) * vocab, (tokens.length - 1) * vocab);
-      const [score] = scorer.logLikelihoods([{ tokens, from: tokens.length - 1, shared: 5 }]);
-      expect(score).toBeCloseTo(row[tokens.at(-1)!]! - logSumExp(row), 5);
-    }
-    scorer.close();
-  });
-
-  test("a prompt that is too long loses its beginning, as lm-evaluation-harness cuts it", () => {
-    const question = subjects[0]!.test[1]!;
-    const model = fakeModel(256, (tokens) => new Float32Array(tokens.length * 256));
-    const judge = byLikelihood(openScorer(model), { ...byteTokenizer, maxTokens: 10 });
-    // Two bytes a letter: " A"; the last is not read.
-    const verdict = judge({ start: "01234", end: "56789 Answer:" }, question);
-    expect(verdict).toMatchObject({ chosen: 0, truncated: 10 });
-    expect(byteTokenizer.decode(model.seen.peeks[0]!)).toBe(" Answer: ".slice(-9));
-    expect(model.seen.peeks).toHaveLength(1);
-    const none = byLikelihood(openScorer(fakeModel()), { ...byteTokenizer, maxTokens: 2 });
-    expect(failure(() => none({ start: "", end: "x:" }, question)).message).toMatch(
-      /leaves room for 2 tokens, and the answer ` A` alone takes 2/,
-    );
-  });
-
-  test("broken weights are an error, not an answer", () => {
-    const model = fakeModel(256, (tokens) => new Float32Array(tokens.length * 256).fill(Number.NaN));
-    const judge = byLikelihood(openScorer(model), { ...byteTokenizer, maxTokens: 1000 });
-    expect(failure(() => judge({ start: "", end: "Answer:" }, subjects[0]!.test[0]!)).code).toBe(
-      "mmlu-not-finite",
-    );
-  });
-});
-
-describe("answers that the model writes", () => {
-  const letters = ["A", "B", "C", "D"];
-  const prompt = "Question?\nA. Answer: D\nAnswer:";
-
-  test.each([
-    [" B", 1],
-    ["\n\nC. the third", 2],
-    // MaxText takes this `a` for an answer, and a wrong one.
-    [" a dog", undefined],
-    [" b", undefined],
-    [" a dog. The answer is C", 2],
-    [" I say: the ANSWER is\nD", 3],
-    [" E or F. answer:B", 1],
-    [" The answer", undefined],
-    ["", undefined],
-  ])("after a prompt that ends in `Answer:`, %j is %p", (output, index) => {
-    expect(answerIn(prompt, output, letters)).toBe(index);
-  });
-
-  test("what stands in the prompt is no answer", () => {
-    expect(answerIn("Answer: A\n\nWell, let us think.", " B", letters)).toBeUndefined();
-    expect(answerIn("Answer: A\n\nWell, let us think.", " The answer is B", letters)).toBe(1);
-    expect(answerIn("Answer:", " D", ["A", "B"])).toBeUndefined();
-  });
-
-  /** A model that writes a text whatever it reads. */
-  function writer(text: string) {
-    const written = [...byteTokenizer.encode(text), 0];
-    const fed: number[][] = [];
-    const generator: Generator = {
-      vocab: 256,
-      length: 100,
-      chunk: 100,
-      start: () => ({ lengths: [0] }),
-      feed({ lengths: [length = 0] }, [row = []]) {
-        fed.push([...row]);
-        const logits = new Float32Array(256);
-        logits[written[fed.length - 1] ?? 0] = 9;
-        return { sequences: { lengths: [length + row.length] }, logits: [logits], taps: [] };
-      },
-      drop() {},
-      release() {},
-    };
-    const { encode } = byteTokenizer;
-    const allowed = new Uint8Array(256).fill(1);
-    const model = { generator, tokenizer: byteTokenizer, stops: new Set([0]), encode, allowed };
-    return { model, fed };
-  }
-  const question = { subject: "anatomy", question: "?", choices: ["1", "2", "3", "4"], answer: 0 };
-  const options = { sampling: greedy, seed: 0, maxPrompt: 10, maxTokens: 30 };
-
-  test("the model writes until a letter can be read, the text ends, or there is no room", async () => {
-    const long = { start: "01234", end: "56789 Answer:" };
-    const short = { start: "", end: "Answer:" };
-    const { model, fed } = writer("\n\nB, I think");
-    expect(await byGeneration(model, options)(long, question)).toEqual({
-      chosen: 1,
-      truncated: 8,
-      output: "\n\nB",
-    });
-    expect(byteTokenizer.decode(fed[0]!)).toBe("89 Answer:");
-    const ended = await byGeneration(writer("none").model, options)(short, question);
-    expect(ended).toEqual({ chosen: null, truncated: 0, output: "none" });
-    const endless = await byGeneration(writer("x".repeat(90)).model, options)(short, question);
-    expect(endless).toEqual({ chosen: null, truncated: 0, output: "x".repeat(23) });
   });
 });
 
