@@ -1,7 +1,7 @@
 // Bytes that are gone over once, piece by piece: what is too large to be in memory at once. A piece is good until the next
 // is asked for.
 import type { Place } from "../../compiler/diag.ts";
-import { fitting } from "../files.ts";
+import { allocate, fitting } from "../files.ts";
 import type { Encoded } from "./kv.ts";
 
 /** Something that gives pieces, once. */
@@ -14,12 +14,14 @@ export function damage(problem: string): never {
   throw new Damage(problem);
 }
 
-const PIECE = 1 << 20;
+/** As much as is still in the processor's cache when it is gone over. */
+const PIECE = 1 << 19;
 
-/** Bytes from the first to the last, a mebibyte at a time. */
+/** Bytes from the first to the last, a piece at a time. */
 export function* readPieces({ size, read }: Encoded): Generator<Uint8Array, void> {
+  const memory = allocate(Math.min(PIECE, size));
   for (let offset = 0; offset < size; offset += PIECE)
-    yield read({ offset, length: Math.min(PIECE, size - offset) });
+    yield read({ offset, length: Math.min(PIECE, size - offset) }, (length) => memory.subarray(0, length));
 }
 
 /** All of the bytes, of which there are at most `most`; `at` is where they are. */

@@ -4,7 +4,7 @@ import type { KvReader } from "../../runtime/checkpoint/kv.ts";
 import type { Box } from "../../runtime/checkpoint/tensors.ts";
 import { openArray, type ZarrVersion } from "../../runtime/checkpoint/zarr/array.ts";
 import { checksum32c } from "../../runtime/checkpoint/zarr/codecs.ts";
-import { isWhole, type Memo } from "../../runtime/checkpoint/zarr/memo.ts";
+import { heldBy, isWhole, type Memo } from "../../runtime/checkpoint/zarr/memo.ts";
 import { failure } from "./support.ts";
 import {
   type Chain,
@@ -256,7 +256,7 @@ test("a chunk of which parts are wanted is decoded once, and what is held of chu
   const touch = (chunk: number): number => {
     reads.length = 0;
     array.read([
-      [chunk * rows, chunk * rows + 1],
+      [chunk * rows, chunk * rows + 2],
       [0, 8],
     ]);
     return reads.length;
@@ -290,13 +290,89 @@ test("the memory of a chunk that is no longer held goes to another, not that of 
   const order = [0, 1, 2, 0, 1, 1, 2, 0];
   const read = order.map((chunk) =>
     array.read([
-      [chunk * rows + 3, chunk * rows + 4],
+      [chunk * rows + 3, chunk * rows + 5],
       [7, 15],
     ]),
   );
   expect(read.map((bytes) => [...new Set(bytes)])).toEqual(order.map((chunk) => [48 + chunk]));
   // Two are held, and the first was not held when it was read again.
   expect(given.size).toBeLessThan(new Set(order).size + 1);
+});
+
+describe("a chunk that codecs leave as it is", () => {
+  const [rows, row] = [16, 1 << 17];
+  const body = Uint8Array.from({ length: rows * row }, (_, i) => i % 251);
+  const bytesMetadataV3 = (shape: number[], codecs: readonly object[]) => ({
+    zarr_format: 3,
+    node_type: "array",
+    shape,
+    data_type: "uint8",
+    chunk_grid: { name: "regular", configuration: { chunk_shape: shape } },
+    chunk_key_encoding: { name: "default" },
+    fill_value: 0,
+    codecs,
+  });
+  const opened = (codecs: readonly object[], chunk: Uint8Array) => {
+    const values = new Map([
+      ["w/zarr.json", json(bytesMetadataV3([rows, row], codecs))],
+      ["w/c/0/0", chunk],
+    ]);
+    const store = storeOf(values);
+    let taken = 0;
+    const counted: KvReader = {
+      ...store,
+      read(key, range, room) {
+        if (key === "w/c/0/0") taken += range?.length ?? chunk.length;
+        return store.read(key, range, room);
+      },
+    };
+    const memo: Memo = new Map();
+    const array = openArray(counted, "w", { version: 3, isComplete: true, memo });
+    const held = (): number => [...memo.values()].reduce((n, kept) => n + heldBy(kept), 0);
+    return { array, held, taken: () => taken };
+  };
+  const bytesCodec = { name: "bytes" };
+  const rowAt = (i: number): Box => [
+    [i, i + 1],
+    [0, row],
+  ];
+  const summed = (bytes: Uint8Array): Uint8Array => Buffer.concat(checksum32c.encode!(bytes));
+
+  test("is read where it lies: no more than is wanted, beside once to check it", () => {
+    const { array, held, taken } = opened([bytesCodec, { name: "crc32c" }], summed(body));
+    for (const i of [3, 9, 0]) expect(array.read(rowAt(i))).toEqual(body.subarray(i * row, (i + 1) * row));
+    expect(taken()).toBe(body.length + 4 + 3 * row);
+    expect(
+      array.read([
+        [2, 5],
+        [7, 7 + 300],
+      ]),
+    ).toEqual(Buffer.concat([2, 3, 4].map((i) => body.subarray(i * row + 7, i * row + 307))));
+    expect(held()).toBe(body.length);
+    const bare = opened([bytesCodec], body);
+    expect(bare.array.read(rowAt(5))).toEqual(body.subarray(5 * row, 6 * row));
+    expect([bare.taken(), bare.held()]).toEqual([row, 0]);
+  });
+
+  test("is an error wherever it is damaged, whatever is wanted of it", () => {
+    for (const at of [0, 5 * row + 1, body.length - 1, body.length, body.length + 3]) {
+      const damaged = Uint8Array.from(summed(body));
+      damaged[at]! ^= 4;
+      const { array } = opened([bytesCodec, { name: "crc32c" }], damaged);
+      for (const i of [0, 1])
+        expect(failure(() => array.read(rowAt(i)))).toMatchObject({
+          code: "chunk-damaged",
+          message: expect.stringMatching(/chunk c\/0\/0: its CRC-32C is [0-9a-f]{8}, but/),
+        });
+    }
+    const short = summed(body.subarray(row));
+    expect(
+      failure(() => opened([bytesCodec, { name: "crc32c" }], short).array.read(rowAt(0))).message,
+    ).toContain(`expected ${body.length} bytes of elements, found ${body.length - row}`);
+    expect(failure(() => opened([bytesCodec], body.subarray(1)).array.read(rowAt(0))).message).toContain(
+      `found ${body.length - 1}`,
+    );
+  });
 });
 
 describe("a chunk too large to be kept", () => {
@@ -335,8 +411,7 @@ describe("a chunk too large to be kept", () => {
     };
     const memo: Memo = new Map();
     const array = openArray(counted, "w", { version: 2, isComplete: true, memo });
-    const held = (): number =>
-      [...memo.values()].reduce((n, kept) => n + (isWhole(kept) ? kept.bytes.length : kept.held()), 0);
+    const held = (): number => [...memo.values()].reduce((n, kept) => n + heldBy(kept), 0);
     return { array, held, begun: () => begun };
   };
   const boxAt = (i: number, first = 0, last = row): Box => [
@@ -756,10 +831,10 @@ test("small chunks after large ones do not hold the memory of these", () => {
   const [large, small] = [100, 5].map((megabytes) => megabytes << 20) as [number, number];
   const array = (name: string, bytes: number): [string, Uint8Array] => [
     `${name}/.zarray`,
-    json(bytesMetadata([40 * bytes], [bytes])),
+    json(bytesMetadata([80, bytes / 2], [2, bytes / 2])),
   ];
   const stored = new Map([array("l", large), array("s", small)]);
-  for (let i = 0; i < 40; i++) for (const name of ["l", "s"]) stored.set(`${name}/${i}`, new Uint8Array());
+  for (let i = 0; i < 40; i++) for (const name of ["l", "s"]) stored.set(`${name}/${i}.0`, new Uint8Array());
   const given = new Map<ArrayBufferLike, number>();
   const store: KvReader = {
     ...storeOf(stored),
@@ -772,9 +847,13 @@ test("small chunks after large ones do not hold the memory of these", () => {
   };
   const memo: Memo = new Map();
   const [l, s] = ["l", "s"].map((name) => openArray(store, name, { version: 2, isComplete: true, memo }));
+  const columnOf = (i: number): Box => [
+    [2 * i, 2 * i + 2],
+    [0, 1],
+  ];
   for (let i = 0; i < 6; i++) {
-    l!.read([[i * large, i * large + 1]]);
-    for (let j = 6 * i; j < 6 * i + 6; j++) s!.read([[j * small, j * small + 1]]);
+    l!.read(columnOf(i));
+    for (let j = 6 * i; j < 6 * i + 6; j++) s!.read(columnOf(j));
     const held = [...memo.values()].map((kept) => (isWhole(kept) ? kept.bytes.buffer : undefined));
     const bytes = held.reduce((sum, buffer) => sum + (buffer ? (given.get(buffer) ?? 0) : 0), 0);
     expect(bytes).toBeLessThanOrEqual(1 << 27);

@@ -46,6 +46,8 @@ export type BytesCodec = {
   decode(encoded: Encoded, limit: number, site: Site): Uint8Array;
   /** The same piece by piece. Check sums and lengths are only known to be right when the last piece was given. */
   unpack(encoded: Pieces, limit: number, site: Site): Pieces;
+  /** The same where they lie, for codecs that leave bytes as they are; what was checked before need not be again. */
+  inPlace?(encoded: Encoded, limit: number, site: Site, isChecked: boolean): Encoded;
   /** The bytes in parts, none of them copied without need. Only for codecs that q3c writes. */
   encode?(bytes: Uint8Array): readonly Uint8Array[];
 };
@@ -106,8 +108,7 @@ export const checksum32c: BytesCodec = {
   encodedLength: (n) => n + CRC_BYTES,
   encodedLimit: (n) => n + CRC_BYTES,
   decode(encoded, limit, site) {
-    const length = encoded.size - CRC_BYTES;
-    if (length < 0 || length > limit) failLength(encoded.size, limit, site);
+    const length = summedLength(encoded, limit, site);
     const bytes = encoded.read();
     const body = bytes.subarray(0, length);
     requireSum(crc32c(body), bytes.subarray(length), site);
@@ -129,12 +130,31 @@ export const checksum32c: BytesCodec = {
     if (length < 0) failLength(length + CRC_BYTES, limit, site);
     requireSum(sum, last, site);
   },
+  inPlace(encoded, limit, site, isChecked) {
+    const size = summedLength(encoded, limit, site);
+    const body: Encoded = {
+      size,
+      read: (range, room) => encoded.read(range ?? { offset: 0, length: size }, room),
+    };
+    if (!isChecked) {
+      let sum = 0;
+      for (const piece of readPieces(body)) sum = crc32c(piece, sum);
+      requireSum(sum, encoded.read({ offset: size, length: CRC_BYTES }), site);
+    }
+    return body;
+  },
   encode(bytes) {
     const sum = new Uint8Array(CRC_BYTES);
     new DataView(sum.buffer).setUint32(0, crc32c(bytes), true);
     return [bytes, sum];
   },
 };
+
+function summedLength({ size }: Encoded, limit: number, site: Site): number {
+  const length = size - CRC_BYTES;
+  if (length < 0 || length > limit) failLength(size, limit, site);
+  return length;
+}
 
 function failLength(found: number, limit: number, site: Site): never {
   return failDamaged(site, `expected at most ${limit + CRC_BYTES} bytes with a check sum, found ${found}`);
@@ -180,4 +200,19 @@ export function unpackBytes(
     (pieces, codec, i) => codec.unpack(pieces, limits[i] ?? 0, site),
     readPieces(encoded),
   );
+}
+
+/** What a chain of codecs was given, where it lies, if all of them leave bytes as they are. */
+export function decodeInPlace(
+  codecs: readonly BytesCodec[],
+  encoded: Encoded,
+  limit: number,
+  site: Site,
+  isChecked: boolean,
+): Encoded | undefined {
+  const limits = limitsOf(codecs, limit);
+  let coded: Encoded | undefined = encoded;
+  for (const [i, codec] of [...codecs.entries()].toReversed())
+    coded = coded && codec.inPlace?.(coded, limits[i] ?? 0, site, isChecked);
+  return coded;
 }

@@ -19,10 +19,17 @@ import {
 import { type ByteRange, type Encoded, inMemory } from "../kv.ts";
 import type { Pieces } from "../pieces.ts";
 import type { Allocate, Box } from "../tensors.ts";
-import { type BytesCodec, decodeBytes, failDamaged, type Site, unpackBytes } from "./codecs.ts";
+import {
+  type BytesCodec,
+  decodeBytes,
+  decodeInPlace,
+  failDamaged,
+  type Site,
+  unpackBytes,
+} from "./codecs.ts";
 import { type Element, toNative } from "./element.ts";
 import { readForward } from "./forward.ts";
-import { forget, isTooLarge, isWhole, type Memo, recall } from "./memo.ts";
+import { forget, isForward, isTooLarge, isWhole, type Memo, recall, SOUND } from "./memo.ts";
 
 /** The way from elements to the bytes of a chunk. */
 export type Layout = {
@@ -100,6 +107,8 @@ function readOrdered(
     return readShards(sharding, shape, shard, box, reading);
   }
   const { site, room } = reading;
+  const there = readInPlace(layout, shape, encoded, box, reading);
+  if (there) return there;
   if (isSameBox(box, wholeBox(shape))) return decodeWhole(layout, shape, encoded, site);
   const part =
     decodeRows(layout, shape, encoded, box, reading) ?? decodeKept(layout, shape, encoded, reading);
@@ -110,6 +119,33 @@ function readOrdered(
 }
 
 const memoKey = ({ site }: Reading): string => `${site.tensor}/${site.what}`;
+
+/** A box whose bytes lie together in a chunk that codecs leave as it is: read from there alone, once it was checked. */
+function readInPlace(
+  { element, bytes: codecs }: Layout,
+  shape: readonly number[],
+  encoded: Encoded,
+  box: Box,
+  reading: Reading,
+): Uint8Array | undefined {
+  const { site, memo, room } = reading;
+  if (!isSameBox(runAround(box, shape), box)) return undefined;
+  const key = memoKey(reading);
+  const kept = recall(memo, key);
+  const length = countOf(shape) * element.width;
+  const stored = decodeInPlace(codecs, encoded, length, site, kept !== undefined);
+  if (!stored) return undefined;
+  requireLength(stored.size, length, site);
+  if (!kept) memo.set(key, SOUND);
+  const bytes = stored.read(rangeOfRows(box, shape, element), (size) => allocateFor(site, size, room));
+  return toNative(element, bytes);
+}
+
+/** Where rows lie in a chunk, in bytes. */
+const rangeOfRows = (rows: Box, shape: readonly number[], { width }: Element): ByteRange => ({
+  offset: offsetOf(rows, shape) * width,
+  length: countOf(shapeOfBox(rows)) * width,
+});
 
 /** All of a chunk, which is kept for the next box of it. */
 function decodeKept(layout: Layout, shape: readonly number[], encoded: Encoded, reading: Reading): Part {
@@ -153,14 +189,11 @@ function decodeRows(
   const length = countOf(shape) * element.width;
   if (!isTooLarge(length)) return undefined;
   const rows = runAround(box, shape);
-  const range = {
-    offset: offsetOf(rows, shape) * element.width,
-    length: countOf(shapeOfBox(rows)) * element.width,
-  };
+  const range = rangeOfRows(rows, shape, element);
   if (range.length > length * MAX_SHARE) return undefined;
   const key = memoKey(reading);
   const kept = recall(memo, key);
-  if (kept && isWhole(kept)) return undefined;
+  if (kept && !isForward(kept)) return undefined;
   const open = (): Pieces => unpackBytes(codecs, encoded, length, site);
   const isSummed = codecs.some(({ checksum }) => checksum !== undefined);
   const forward = kept ?? readForward(open, length, isSummed, site);
@@ -181,9 +214,12 @@ function decodeWhole(
 ): Uint8Array {
   const length = countOf(shape) * element.width;
   const stored = decodeBytes(codecs, encoded, length, site);
-  if (stored.length !== length)
-    failDamaged(site, `expected ${length} bytes of elements, found ${stored.length}`);
+  requireLength(stored.length, length, site);
   return toNative(element, stored);
+}
+
+function requireLength(found: number, length: number, site: Site): void {
+  if (found !== length) failDamaged(site, `expected ${length} bytes of elements, found ${found}`);
 }
 
 const ENTRY_BYTES = 16;

@@ -4,10 +4,14 @@ import type { Forward } from "./forward.ts";
 /** All of a chunk, and the memory that its bytes lie in if that is its own, for another chunk when this one goes. */
 export type Whole = { readonly bytes: Uint8Array; readonly memory?: Uint8Array };
 
-/** What there is of a chunk: all of it, or as much as was wanted so far. */
-export type Kept = Whole | Forward;
+/** A chunk that was found to be whole, and is read where it lies. */
+export const SOUND = "sound";
 
-export const isWhole = (kept: Kept): kept is Whole => "bytes" in kept;
+/** What there is of a chunk: all of it, or as much as was wanted so far, or nothing but that it is sound. */
+export type Kept = Whole | Forward | typeof SOUND;
+
+export const isWhole = (kept: Kept): kept is Whole => kept !== SOUND && "bytes" in kept;
+export const isForward = (kept: Kept): kept is Forward => kept !== SOUND && !isWhole(kept);
 
 /** The chunks decoded last, by name, in the order in which they were used. */
 export type Memo = Map<string, Kept>;
@@ -28,16 +32,22 @@ export function recall(memo: Memo, key: string): Kept | undefined {
   return kept;
 }
 
+/** Bytes of memory that a chunk takes. */
+export function heldBy(kept: Kept): number {
+  if (kept === SOUND) return 0;
+  return isWhole(kept) ? (kept.memory ?? kept.bytes).length : kept.held();
+}
+
 /**
  * Makes room for so many bytes: together the chunks take no more than 128 MiB, unless it is one alone. The memory of a
  * chunk that went, if any: with it the next one need not be new pages of the system's.
  */
 export function forget(memo: Memo, length: number): Uint8Array | undefined {
-  const heldBy = (kept: Kept): number => (isWhole(kept) ? (kept.memory ?? kept.bytes).length : kept.held());
   let held = [...memo.values()].reduce((sum, kept) => sum + heldBy(kept), length);
   let free: Uint8Array | undefined;
   for (const [key, kept] of memo) {
     if (held <= LIMIT) break;
+    if (kept === SOUND) continue;
     memo.delete(key);
     held -= heldBy(kept);
     if (isWhole(kept) && kept.memory && kept.memory.length >= (free?.length ?? 0)) free = kept.memory;
