@@ -97,6 +97,15 @@ test("both spellings of the rhythm and of the rotary base are read", () => {
   expect(load(rest).values).toMatchObject({ layer_types: qwen3Next.layer_types, rope_max_timescale: 10_000 });
 });
 
+test("a rope_scaling takes the place of rope_parameters, as in transformers", () => {
+  const scaled = { rope_scaling: { rope_type: "default", rope_theta: 100 }, partial_rotary_factor: 0.5 };
+  expect(load({ ...qwen3Next, ...scaled }).values).toMatchObject({
+    rope_max_timescale: 100,
+    partial_rotary_factor: 0.5,
+  });
+  expect(load({ ...qwen3Next, rope_scaling: {} }).values.rope_max_timescale).toBe(1e7);
+});
+
 test("layers without a rhythm, layers without experts and fields left out", () => {
   const types = ["full_attention", "linear_attention", "linear_attention", "full_attention"];
   const { values } = load({ ...qwen3Next, layer_types: types, mlp_only_layers: [1], decoder_sparse_step: 2 });
@@ -155,6 +164,7 @@ test("the checkpoint's element type gives way to the command line and to a YAML,
 
 test.each([
   ["attention_bias", true, "no architecture has biases", "false"],
+  ["is_causal", false, "attention sees no later tokens", "true"],
   ["hidden_act", "gelu", "the architectures use silu", '"silu"'],
   ["use_sliding_window", true, "there are no windows", "false"],
   ["num_nextn_predict_layers", 2, "a head for multi-token prediction has one layer", "0, 1"],
@@ -179,6 +189,16 @@ test("other rotary embeddings, layers and families are refused", () => {
   expect(problem({ ...dense, layer_types: ["full_attention", "sliding_attention"] })).toMatch(
     /^m\/config\.json:\d+:18: wrong-type: `layer_types` takes a list of linear_attention or full_attention/,
   );
+  expect(problem({ ...dense, layer_types: ["linear_attention", "full_attention"] })).toMatch(
+    /^m\/config\.json:\d+:18: hugging-face-field: q3c does not support this `layer_types`: qwen3 has no linear attention/,
+  );
+  for (const layer_types of [
+    qwen3Next.layer_types.slice(0, 3),
+    [...qwen3Next.layer_types, "linear_attention"],
+  ])
+    expect(problem({ ...qwen3Next, layer_types })).toMatch(
+      /^m\/config\.json:\d+:18: bad-value: `layer_types` names [35] layers, the model has 4/,
+    );
   for (const config of [{ model_type: "llama" }, { ...{ model_type: "" }, ...dense, model_type: "llama" }])
     expect(problem(config)).toBe(
       [

@@ -72,6 +72,7 @@ export const fixed: readonly {
   { field: "mlp_bias", only: [false], why: "no architecture has biases" },
   { field: "attention_dropout", only: [0], why: "q3c has no dropout" },
   { field: "use_sliding_window", only: [false], why: "there are no windows" },
+  { field: "is_causal", only: [true], why: "attention sees no later tokens" },
   ...["num_nextn_predict_layers", "mtp_num_hidden_layers"].map((field) => ({
     field,
     only: [0, 1],

@@ -109,12 +109,14 @@ function checkFixed(t: Translation): void {
   }
 }
 
-// transformers 4 has rope_theta beside rope_scaling, transformers 5 one rope_parameters, by layer type at times.
+// transformers 4 has rope_theta beside rope_scaling, transformers 5 one rope_parameters, by layer type at times; where
+// there are both, it takes rope_scaling.
 function ropeEntries(t: Pick<Translation, "entries" | "problems">): readonly RawEntry[] {
-  const parameters = entriesOf(t.entries.get("rope_parameters")?.value);
+  const scaling = entriesOf(t.entries.get("rope_scaling")?.value);
+  const parameters = scaling.length > 0 ? scaling : entriesOf(t.entries.get("rope_parameters")?.value);
   const perLayer = entriesOf(parameters.find(({ name }) => name === "full_attention")?.value);
   const found = perLayer.length > 0 ? perLayer : parameters;
-  for (const entry of [...found, ...entriesOf(t.entries.get("rope_scaling")?.value)]) {
+  for (const entry of found) {
     if ((entry.name !== "rope_type" && entry.name !== "type") || plain(entry.value) === "default") continue;
     const message = "q3c does not support this rope type: only the plain rotary embedding exists";
     t.problems.push({
@@ -135,10 +137,20 @@ function translateLayerTypes(t: Translation): void {
     if (interval) set(t, "inhomogeneous_layer_cycle_interval", interval.value);
     return;
   }
+  if (types.includes("linear_attention") && !t.entries.has("linear_num_key_heads"))
+    refuseUnknown(
+      t,
+      "layer_types",
+      entry.value.at,
+      `${fieldValue(t, "model_type")} has no linear attention`,
+      ["full_attention"],
+    );
   const period = types.indexOf("full_attention") + 1;
-  const regular = types.every(
-    (type, layer) => type === ((layer + 1) % period === 0 ? "full_attention" : "linear_attention"),
-  );
+  const regular =
+    types.length === fieldValue(t, "num_hidden_layers") &&
+    types.every(
+      (type, layer) => type === ((layer + 1) % period === 0 ? "full_attention" : "linear_attention"),
+    );
   if (period > 0 && regular) set(t, "inhomogeneous_layer_cycle_interval", constant(period, entry.value.at));
   else set(t, "layer_types", entry.value);
 }
