@@ -95,12 +95,12 @@ const segmentSum: OpDef<{ label: string }> = {
     expectLabel("segment_sum", label);
     return [tensor(x.dtype, [...x.dims, dim(label, dimAt(x, rankOf(x) - 1).size)])];
   },
+  // x[t] is in the sums over (j, i] with j < t ≤ i. Only these are added: the others, e^0 among them, can be millions of
+  // times larger, and taken away again would leave their rounding.
   vjp(k, { dy }) {
     const rank = k.dimsOf(dy(0)).length;
-    const g = k.select(lowerMask(k, dy(0), "GE"), dy(0), k.scalar(0, dy(0)));
-    const dims = k.dimsOf(dy(0)).slice(0, -1);
-    const difference = k.sub(k.sum(g, [rank - 1]), k.reshape(k.sum(g, [rank - 2]), dims));
-    return [k.cumsum(difference, rank - 2, true)];
+    const ending = k.cumsum(dy(0), rank - 2, true);
+    return [k.sum(strictlyLower(k, ending), [rank - 1])];
   },
   run(_tf, ins, _attrs, { onHost, outs }) {
     const { shape } = at(ins, 0);
@@ -108,13 +108,11 @@ const segmentSum: OpDef<{ label: string }> = {
   },
 };
 
-/** A mask over the last two axes of x (square): row ≥ column, or row > column. */
-function lowerMask<T>(k: K<T>, x: T, direction: "GE" | "GT"): T {
+/** What is under the diagonal of the last two axes of x (square), and zeros. */
+function strictlyLower<T>(k: K<T>, x: T): T {
   const grid = tensor("i32", k.dimsOf(x).slice(-2));
-  return k.compare(k.iota(grid, 0), k.iota(grid, 1), direction);
+  return k.select(k.compare(k.iota(grid, 0), k.iota(grid, 1), "GT"), x, k.scalar(0, x));
 }
-
-const strictlyLower = <T>(k: K<T>, x: T): T => k.select(lowerMask(k, x, "GT"), x, k.scalar(0, x));
 
 /** Key heads repeated so that each value head has its own: head h reads key head floor(h / ratio). */
 function repeatHeads<T>(k: K<T>, x: T, heads: Dim): T {

@@ -314,6 +314,15 @@ describe("gated_delta_rule", () => {
     );
   });
 
+  // What fresh weights make of most heads: a token is a millionth of what it was when the next one has passed.
+  test("in chunks has the gradient of decays so strong that next to nothing is left", () => {
+    const sizes = { b: 1, t: 70, hk: 1, hv: 2, dk: 5, dv: 4 };
+    const [chunked, recurrent] = [build(sizes, 64), build(sizes, 0)];
+    const ins = operands(recurrent, 3).map((x, i) => (i === 3 ? x.map((g) => g - 12) : x));
+    const [found, wanted] = [gradientsOf(chunked, ins), gradientsOf(recurrent, ins)];
+    expect(distance(found[3]!, wanted[3]!, 0)).toBeLessThan(1e-4);
+  });
+
   test("split anywhere, the state carries on as if it were whole", () => {
     const [t, cut] = [23, 9];
     const sizes = { b: 1, t, hk: 1, hv: 2, dk: 3, dv: 2 };
