@@ -9,7 +9,7 @@ import type { ParamDecl } from "../../compiler/arch/param.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { type Diagnostic, fail, Q3Error } from "../../compiler/diag.ts";
 import { isRecord, scanJson } from "../../compiler/json.ts";
-import { ASIDE, finishedSteps, stepsIn } from "../checkpoint/orbax/files.ts";
+import { ASIDE, DATA, finishedSteps, stepsIn } from "../checkpoint/orbax/files.ts";
 import { openOrbax } from "../checkpoint/orbax/read.ts";
 import { createOrbax, type OrbaxOptions, type OrbaxTensor } from "../checkpoint/orbax/write.ts";
 import type { DatasetState } from "../data/dataset.ts";
@@ -17,8 +17,8 @@ import { readText } from "../files.ts";
 import type { Answer } from "./save-worker.ts";
 import { bytesOfPart, readState, type StatePart, stateTree, type TrainState } from "./state.ts";
 
-/** The file of a step that says where the data stood: MaxText's place for it, one file per host. */
-const DATA = join("iter", "process_0-of-1.json");
+/** The file of a step that says where the data stood. */
+const DATA_OF_HOST = join(DATA, "process_0-of-1.json");
 
 /** A checkpoint to be written: plain data, which can be posted to a thread. */
 export type StateSave = {
@@ -50,7 +50,7 @@ export function planSave(
     zarr3: values.checkpoint_storage_use_zarr3,
     customMetadata: { scan_layers: isScanned },
     leaves,
-    beside: { [DATA]: `${JSON.stringify(data)}\n` },
+    beside: new Map([[DATA_OF_HOST, new TextEncoder().encode(`${JSON.stringify(data)}\n`)]]),
     leftover: "replace",
   };
   return { root, step, tensors, parts, options, keep: values.max_num_checkpoints_to_keep };
@@ -141,7 +141,7 @@ function isWhole(step: string): boolean {
 export function readResumed(path: string, config: Config, params: readonly ParamDecl[]): Resumed {
   const reader = openOrbax(path);
   try {
-    return { state: readState(reader, params, config), data: readData(join(path, DATA)), from: path };
+    return { state: readState(reader, params, config), data: readData(join(path, DATA_OF_HOST)), from: path };
   } finally {
     reader.close();
   }

@@ -242,8 +242,9 @@ test("a training state changes its layout and changes back: moments, counts and 
   ];
   const writer = createOrbax(state, leaves as never, {
     step: 9,
-    customMetadata: { scan_layers: true },
+    customMetadata: { scan_layers: true, noted: "by hand" },
     leaves: [{ path: ["opt_state", 1], empty: "None" }],
+    beside: new Map([["iter/process_0-of-1.json", Buffer.from('{"position":4}\n')]]),
   });
   for (const { path, shape, bytes } of leaves)
     writer.write(
@@ -256,7 +257,7 @@ test("a training state changes its layout and changes back: moments, counts and 
     conversionOf(MAXTEXT, state, join(directory, "single"), { scanned: false, to: "maxtext" }),
   );
   const found = openOrbax(single);
-  expect([found.step, found.customMetadata]).toEqual([9, { scan_layers: false }]);
+  expect([found.step, found.customMetadata]).toEqual([9, { scan_layers: false, noted: "by hand" }]);
   expect(found.tensors.get("opt_state.0.nu.params.decoder.layers_3.mlp.routed_experts.wo")?.shape).toEqual([
     8, 32, 64,
   ]);
@@ -265,6 +266,9 @@ test("a training state changes its layout and changes back: moments, counts and 
   const again = await convert(conversionOf(MAXTEXT, single, join(directory, "again"), { to: "maxtext" }));
   const { "nnx_aux.model.dropout.key": _, ...wanted } = digestsAt(state);
   expect(digestsAt(again)).toEqual(wanted);
+  // Where its data stood belongs to it.
+  const data = join(dirname(again), "iter/process_0-of-1.json");
+  expect(fs.readFileSync(data, "utf8")).toBe('{"position":4}\n');
 });
 
 test("another dtype rounds to nearest even, but what MaxText keeps in float32, and config.json says so", async () => {
@@ -339,6 +343,28 @@ describe("a conversion that is cut off", () => {
     // One batch is all of it.
     expect(new Set(turns).size).toBeGreaterThan(1);
     expect(prepared.whenCutOff).toContain(`stays in ${output}/0.orbax-checkpoint-tmp; the same line goes on`);
+  });
+
+  test.each([
+    { ocdbt: false, zarr3: true },
+    { ocdbt: false, zarr3: false },
+    { ocdbt: true, zarr3: false },
+  ])("as %j goes on too, and ends with the same", async (storage) => {
+    const directory = scratch();
+    const given = { storage, batchBytes: 1 << 17 };
+    const conversion = conversionOf(MAXTEXT, MAXTEXT, join(directory, "out"), given);
+    await cutOff(conversionOf(MAXTEXT, MAXTEXT, join(directory, "out"), { batchBytes: 1 << 17 }), 700_000);
+    await cutOff(conversion, 700_000);
+    const seen: number[] = [];
+    const prepared = prepareConversion(conversion);
+    await prepared.run(1, (done) => void seen.push(done));
+    prepared.close();
+    expect(seen[0]).toBeGreaterThan(100_000);
+    const found = openOrbax(prepared.path);
+    expect(found.format).toEqual({ isOcdbt: storage.ocdbt, zarrVersion: storage.zarr3 ? 3 : 2 });
+    found.close();
+    const whole = await convert(conversionOf(MAXTEXT, MAXTEXT, join(directory, "whole")));
+    expect(digestsAt(prepared.path)).toEqual(digestsAt(whole));
   });
 
   test.each(formats)("to %s: a part that was damaged meanwhile is made again", async (to) => {

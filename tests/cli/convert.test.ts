@@ -84,6 +84,18 @@ test("--dry_run names what would be written and writes nothing", async () => {
   expect(fs.existsSync(directory)).toBe(false);
 });
 
+test("MaxText's keys say how arrays are stored", async () => {
+  const tree = join(scratch(), "tree");
+  await q3c([
+    "convert",
+    MODEL,
+    tree,
+    "checkpoint_storage_use_ocdbt=false",
+    "checkpoint_storage_use_zarr3=false",
+  ]);
+  expect((await q3c(["inspect", tree])).out).toContain("step 0, files of zarr v2 arrays\n");
+});
+
 test("--save_dtype goes before the weight_dtype of a file", async () => {
   const directory = scratch();
   const file = join(directory, "own.yml");

@@ -9,13 +9,22 @@ import type { Contents, ModelParams } from "../contents.ts";
 import { refuseOccupied } from "../create-safetensors.ts";
 import type { TreeOptions } from "../layout.ts";
 import { type Checkpoint, openCheckpoint } from "../open.ts";
+import type { OrbaxOptions } from "../orbax/write.ts";
 import type { StoredDType, StoredTensor, TensorReader } from "../tensors.ts";
 import { contentsOf } from "../weights.ts";
 import { BATCH_BYTES, batchesOf, bytesOfPlanned } from "./blocks.ts";
 import { clearFor, fingerprint, openJournal, readJournal, removeJournal } from "./journal.ts";
 import { type Output, orbaxOutput, type SideFiles, safetensorsOutput } from "./output.ts";
 import { doTasks } from "./pool.ts";
-import { indexFile, keptIndex, readPlacement, readSideFiles, sideOf, withDType } from "./side-files.ts";
+import {
+  dataFiles,
+  indexFile,
+  keptIndex,
+  readPlacement,
+  readSideFiles,
+  sideOf,
+  withDType,
+} from "./side-files.ts";
 import { wantHuggingFace, wantTree } from "./wanted.ts";
 import { type DonePart, isIntact } from "./work.ts";
 
@@ -32,6 +41,8 @@ export type Conversion = {
   readonly params: ModelParams;
   /** How MaxText's tree is read and written. A tree that is read says itself whether its layers are stacked. */
   readonly tree: TreeOptions;
+  /** How MaxText's arrays are stored, where they are written. */
+  readonly storage?: Pick<OrbaxOptions, "ocdbt" | "zarr3">;
   /** The dtype of the parameters; nothing to keep the source's. */
   readonly dtype: { readonly stored: StoredDType; readonly name: string } | undefined;
   /** A Hugging Face folder whose configuration and tokenizer go along, instead of the source's own. */
@@ -134,7 +145,7 @@ function look({ source, params, tree }: Conversion): Opened {
 }
 
 function plan(
-  { output, tree, dtype, files, config }: Conversion,
+  { output, tree, storage, dtype, files, config }: Conversion,
   to: Format,
   { checkpoint, contents }: Opened,
 ): { readonly output: Output; readonly leftOut: readonly string[] } {
@@ -146,8 +157,14 @@ function plan(
     const wanted = wantTree(source, contents, { ...tree, dtype: dtype?.stored });
     const index = format === "orbax" ? keptIndex(folder) : [indexFile(checkpoint.file, source.path)];
     const kept = new Map([...beside, ...index]);
-    const step = (format === "orbax" ? checkpoint.tensors.step : undefined) ?? 0;
-    return { output: orbaxOutput(output, step, tree.scanned, wanted, kept), leftOut: wanted.leftOut };
+    const { step = 0, customMetadata = {} } = format === "orbax" ? checkpoint.tensors : {};
+    const options = {
+      ...storage,
+      step,
+      customMetadata: { ...customMetadata, scan_layers: tree.scanned },
+      beside: format === "orbax" ? dataFiles(checkpoint.tensors) : new Map(),
+    };
+    return { output: orbaxOutput(output, options, wanted, kept), leftOut: wanted.leftOut };
   }
   const placement = format === "orbax" && folder !== undefined ? readPlacement(folder) : undefined;
   const has = (name: string): boolean => placement?.has(name) ?? false;
@@ -158,7 +175,7 @@ function plan(
 }
 
 async function run(
-  { source: path, batchBytes = BATCH_BYTES }: Conversion,
+  { source: path, storage, batchBytes = BATCH_BYTES }: Conversion,
   source: TensorReader,
   output: Output,
   total: number,
@@ -172,7 +189,7 @@ async function run(
     ...batch,
     task: { part: i + 1, blocks: batch.blocks },
   }));
-  const work = fingerprint([output.path, filesOf(path), blocks, batchBytes]);
+  const work = fingerprint([output.path, storage, filesOf(path), blocks, batchBytes]);
   const earlier = readJournal(output.aside, work);
   if (!earlier) clearFor(output.aside, work);
   const journal = openJournal(output.aside);

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { chunkBoxes } from "../box.ts";
 import { asideOf, createSafetensors } from "../create-safetensors.ts";
 import { ASIDE, ITEM, SIDE } from "../orbax/files.ts";
-import { createOrbax } from "../orbax/write.ts";
+import { createOrbax, type OrbaxOptions } from "../orbax/write.ts";
 import type { TensorReader } from "../tensors.ts";
 import { type Block, blocksOf, chunkOf, type Planned, rowBlocks } from "./blocks.ts";
 import { writeSideFiles } from "./side-files.ts";
@@ -29,11 +29,11 @@ export type SideFiles = ReadonlyMap<string, Uint8Array>;
 /** A step of MaxText in a directory. */
 export function orbaxOutput(
   directory: string,
-  step: number,
-  scanned: boolean,
+  options: OrbaxOptions & { readonly step: number },
   wanted: Wanted<PlannedLeaf>,
   files: SideFiles,
 ): Output {
+  const { step } = options;
   const chunked = wanted.tensors.map((tensor) => ({ tensor, chunk: chunkOf(tensor) }));
   const home = join(directory, `${step}`);
   const hasStep = wanted.tensors.some(({ plan }) => plan.name === STEP);
@@ -58,12 +58,7 @@ export function orbaxOutput(
           // A converted checkpoint has not been trained: its step is a number that the source does not hold.
           ...(hasStep ? [] : [{ path: [STEP], dtype: "I64" as const, shape: [], isScalar: true }]),
         ],
-        {
-          step,
-          leaves: wanted.leaves,
-          customMetadata: { scan_layers: scanned },
-          leftover: "resume",
-        },
+        { ...options, leaves: wanted.leaves, leftover: "resume" },
       );
       if (!hasStep) writer.write(STEP, [], new Uint8Array(BigInt64Array.of(BigInt(step)).buffer));
       return {

@@ -1,10 +1,11 @@
-// The small files of a Hugging Face model beside its weights: they stay with a converted checkpoint, in a folder of the
+// The small files beside weights. Those of a Hugging Face model stay with a converted checkpoint, in a folder of the
 // step's directory, so that the way back has them.
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { isRecord, parseJson } from "../../../compiler/json.ts";
 import { failRead, readBytes, readText, writeAside } from "../../files.ts";
-import { SIDE, STEPS, stepsIn } from "../orbax/files.ts";
+import { DATA, SIDE, STEPS, stepsIn } from "../orbax/files.ts";
+import type { OrbaxReader } from "../orbax/read.ts";
 import type { Safetensors } from "../safetensors.ts";
 import { INDEX, printIndex } from "../safetensors-layout.ts";
 import type { StoredTensor } from "../tensors.ts";
@@ -34,6 +35,18 @@ export function readSideFiles(directory: string): ReadonlyMap<string, Uint8Array
   try {
     const names = fs.readdirSync(directory).filter((name) => IS_SIDE_FILE.test(name));
     return new Map(names.toSorted().map((name) => [name, readBytes(join(directory, name))]));
+  } catch (error) {
+    return failRead(directory, error);
+  }
+}
+
+/** What says where the data stood, by its path within the step: a training state is whole only with it. */
+export function dataFiles({ path, step }: OrbaxReader): ReadonlyMap<string, Uint8Array> {
+  const directory = join(dirname(path), DATA);
+  if (step === undefined || !fs.existsSync(directory)) return new Map();
+  try {
+    const names = fs.readdirSync(directory).filter((name) => fs.statSync(join(directory, name)).isFile());
+    return new Map(names.toSorted().map((name) => [join(DATA, name), readBytes(join(directory, name))]));
   } catch (error) {
     return failRead(directory, error);
   }

@@ -21,6 +21,9 @@ export const ASIDE = ".orbax-checkpoint-tmp";
 /** The item that MaxText saves. */
 export const ITEM = "items";
 
+/** The item that says where the data stood, a file for each host. */
+export const DATA = "iter";
+
 /** The directory of a model's Hugging Face files, beside the item or beside a run's steps. */
 export const SIDE = "hugging_face";
 /** The directory of a run's steps in the run's own. */

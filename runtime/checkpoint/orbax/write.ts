@@ -56,8 +56,8 @@ export type OrbaxOptions = {
   /** What to note for the program that restores it: MaxText reads `scan_layers`. */
   readonly customMetadata?: Readonly<Record<string, unknown>>;
   readonly leaves?: readonly OtherLeaf[];
-  /** Texts of files beside the item, by their path within the step. */
-  readonly beside?: Readonly<Record<string, string>>;
+  /** Small files beside the item, by their path within the step. */
+  readonly beside?: ReadonlyMap<string, Uint8Array>;
   /** What to do with what a save left that was cut off: refuse (by default), replace it, or go on with its parts. */
   readonly leftover?: "refuse" | "replace" | "resume";
 };
@@ -83,7 +83,7 @@ export function createOrbax(
   tensors: readonly OrbaxTensor[],
   options: OrbaxOptions = {},
 ): OrbaxWriter {
-  const { ocdbt = true, zarr3 = true, step, leaves = [], beside = {}, leftover = "refuse" } = options;
+  const { ocdbt = true, zarr3 = true, step, leaves = [], beside = [], leftover = "refuse" } = options;
   const began = now();
   const home = step === undefined ? path : join(path, `${step}`);
   const aside = `${home}${ASIDE}`;
@@ -108,9 +108,9 @@ export function createOrbax(
       requireWhole(home, plan);
       writeText(join(item, TREE), printTree(treeOf(tensors, options)));
       writeStrings(item, leaves);
-      for (const [path, text] of Object.entries(beside)) {
+      for (const [path, bytes] of beside) {
         writing(aside, () => fs.mkdirSync(dirname(join(aside, path)), { recursive: true }));
-        writeText(join(aside, path), text);
+        writeAside(join(aside, path), (append) => append(bytes), { overwrite: true });
       }
       const times = { began, finished: now() };
       writeText(
@@ -209,9 +209,9 @@ function writeStrings(item: string, leaves: readonly OtherLeaf[]): void {
 
 const partDirectory = (item: string, part: number): string => join(item, `ocdbt.process_${part}`);
 
-/** Whether a part was committed, by this run or by one that was cut off. Parts of plain directories never are. */
-export const isPartFinished = ({ item }: OrbaxPlan, part: number): boolean =>
-  fs.existsSync(join(partDirectory(item, part), MANIFEST));
+/** Whether a part was committed, by this run or by one that was cut off; in plain directories, its chunks alone tell. */
+export const isPartFinished = ({ item, ocdbt }: OrbaxPlan, part: number): boolean =>
+  !ocdbt || fs.existsSync(join(partDirectory(item, part), MANIFEST));
 
 const finishedParts = (item: string): readonly string[] =>
   writing(item, () => fs.readdirSync(item))
