@@ -1,7 +1,7 @@
 // common-subexpressions: what was computed before is read again instead of computed again.
 
 import { counted } from "../compiler/diag.ts";
-import { resolve, type Substitution, withOperands } from "../compiler/ir/rewrite.ts";
+import { resolveAll, type Substitution, substitute, withOperands } from "../compiler/ir/rewrite.ts";
 import type { Block, Node, Value } from "../compiler/ir/types.ts";
 import type { Pass } from "./pass.ts";
 import { nodeKey } from "./structure.ts";
@@ -18,23 +18,16 @@ function shared(block: Block, count: () => void): Block {
   const nodes: Node[] = [];
   for (const old of block.nodes) {
     const regions = old.regions.map((region) => shared(region, count));
-    const fresh = withOperands(
-      old,
-      old.ins.map((x) => resolve(map, x)),
-      regions,
-    );
+    const fresh = withOperands(old, resolveAll(map, old.ins), regions);
     const key = nodeKey(fresh, numberOf);
     const outs = earlier.get(key) ?? fresh.outs;
     if (earlier.has(key)) count();
     else nodes.push(fresh);
     earlier.set(key, outs);
-    old.outs.forEach((out, i) => {
-      const to = outs[i];
-      if (to && to !== out) map.set(out, to);
-    });
+    substitute(map, old.outs, outs);
   }
   if (nodes.length === block.nodes.length && nodes.every((each, i) => each === block.nodes[i])) return block;
-  return { params: block.params, nodes, results: block.results.map((x) => resolve(map, x)) };
+  return { params: block.params, nodes, results: resolveAll(map, block.results) };
 }
 
 export const commonSubexpressions: Pass = {

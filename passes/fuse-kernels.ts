@@ -14,42 +14,21 @@
 // ops on a smaller space (a norm's scale plus one) run again for each element they meet. A row's value that a later
 // phase reads is computed again from what is loaded, or kept in a buffer of one row.
 // Composites are decomposed first. Regions are fused by themselves.
-import { node, value } from "../compiler/ir/build.ts";
+import { node } from "../compiler/ir/build.ts";
 import { expand } from "../compiler/ir/expand.ts";
-import { dropDead, resolve, withOperands } from "../compiler/ir/rewrite.ts";
-import type { Block, Module, Node, Value } from "../compiler/ir/types.ts";
+import {
+  dropDead,
+  renewed,
+  resolveAll,
+  type Substitution,
+  substitute,
+  withOperands,
+} from "../compiler/ir/rewrite.ts";
+import { type Block, type Module, type Node, unknownLoc, type Value } from "../compiler/ir/types.ts";
 import { fused, isLoop } from "../compiler/ops/fused.ts";
 import { blockOfMembers, type FoundGroup, groupsOf } from "./fusion-groups.ts";
 import { FusionReport } from "./fusion-report.ts";
 import type { Pass } from "./pass.ts";
-
-/** A group as a region of its own, with fresh values. */
-function regionOf({ members, results }: FoundGroup): { params: readonly Value[]; region: Block } {
-  const { params } = blockOfMembers(members, results);
-  const map = new Map<Value, Value>(params.map((x) => [x, value(x.hint, x.type)]));
-  const nodes = members.map((each) => {
-    const made = node(
-      each.op,
-      each.ins.map((x) => resolve(map, x)),
-      {
-        attrs: each.attrs,
-        hints: each.outs.map((x) => x.hint),
-        loc: each.loc,
-      },
-    );
-    each.outs.forEach((out, i) => {
-      const to = made.outs[i];
-      if (to) map.set(out, to);
-    });
-    return made;
-  });
-  const region = {
-    params: params.map((x) => resolve(map, x)),
-    nodes,
-    results: results.map((x) => resolve(map, x)),
-  };
-  return { params, region };
-}
 
 /** A block with its groups as single nodes, each where its last op was or where it is first needed. */
 function fuseBlock(block: Block, report: FusionReport): Block {
@@ -57,69 +36,49 @@ function fuseBlock(block: Block, report: FusionReport): Block {
   const groupOf = new Map(groups.flatMap((group) => [...group.own].map((each) => [each, group] as const)));
   const producer = new Map(block.nodes.flatMap((each) => each.outs.map((out) => [out, each] as const)));
   const copied = new Set(groups.flatMap(({ own, members }) => members.filter((each) => !own.has(each))));
-  const map = new Map<Value, Value>();
+  const lastOf = new Map(block.nodes.map((each) => [groupOf.get(each), each]));
+  const map: Substitution = new Map();
   const nodes: Node[] = [];
-  const position = new Map(block.nodes.map((each, i) => [each, i] as const));
-  const lastOf = new Map(
-    groups.map(({ own }) => [own, Math.max(...[...own].map((each) => position.get(each) ?? 0))]),
-  );
   const done = new Set<Node | FoundGroup>();
-  const settle = (made: Node, outs: readonly Value[]): void => {
-    nodes.push(made);
-    outs.forEach((out, i) => {
-      const to = made.outs[i];
-      if (to && to !== out) map.set(out, to);
-    });
-  };
   const need = (values: readonly Value[]): void => {
     for (const x of values) {
       const from = producer.get(x);
       if (from) emit(from);
     }
   };
+  /** A group as a node, whose region has values of its own. */
+  const nestOf = ({ members, results }: FoundGroup): Node => {
+    const own = blockOfMembers(members, results);
+    need(own.params);
+    const region = renewed(own);
+    report.add(region);
+    return node(fused, resolveAll(map, own.params), {
+      regions: [region],
+      hints: results.map((x) => x.hint),
+      loc: { kind: "pass", pass: "fuse-kernels", from: members.at(-1)?.loc ?? unknownLoc },
+    });
+  };
+  /** A node of no group, its regions fused each by itself. */
+  const again = (each: Node): Node => {
+    need(each.ins);
+    const regions =
+      each.op === fused ? each.regions : each.regions.map((region) => fuseBlock(region, report));
+    return withOperands(each, resolveAll(map, each.ins), regions);
+  };
   const emit = (each: Node): void => {
     const group = groupOf.get(each);
     if (done.has(group ?? each)) return;
     done.add(group ?? each);
-    if (group) {
-      const { params, region } = regionOf(group);
-      need(params);
-      const last = group.members.at(-1) ?? each;
-      report.add(region);
-      const options = {
-        regions: [region],
-        hints: group.results.map((x) => x.hint),
-        loc: { kind: "pass", pass: "fuse-kernels", from: last.loc },
-      } as const;
-      settle(
-        node(
-          fused,
-          params.map((x) => resolve(map, x)),
-          options,
-        ),
-        group.results,
-      );
-      return;
-    }
-    need(each.ins);
-    const regions =
-      each.op === fused ? each.regions : each.regions.map((region) => fuseBlock(region, report));
-    settle(
-      withOperands(
-        each,
-        each.ins.map((x) => resolve(map, x)),
-        regions,
-      ),
-      each.outs,
-    );
+    const made = group ? nestOf(group) : again(each);
+    nodes.push(made);
+    substitute(map, group?.results ?? each.outs, made.outs);
   };
   for (const each of block.nodes) {
     const group = groupOf.get(each);
-    const isDue = group ? lastOf.get(group.own) === position.get(each) : !copied.has(each);
-    if (isDue) emit(each);
+    if (group ? lastOf.get(group) === each : !copied.has(each)) emit(each);
   }
   need(block.results);
-  return { params: block.params, nodes, results: block.results.map((x) => resolve(map, x)) };
+  return { params: block.params, nodes, results: resolveAll(map, block.results) };
 }
 
 export const fuseKernels: Pass = {

@@ -2,7 +2,7 @@
 
 import { counted } from "../compiler/diag.ts";
 import { blockBuilder, value } from "../compiler/ir/build.ts";
-import { resolve, type Substitution, withOperands } from "../compiler/ir/rewrite.ts";
+import { resolve, resolveAll, type Substitution, substitute, withOperands } from "../compiler/ir/rewrite.ts";
 import { dim, formatType, range } from "../compiler/ir/shape.ts";
 import type { Block, Module, Node, Value } from "../compiler/ir/types.ts";
 import { at } from "../compiler/ops/op.ts";
@@ -119,7 +119,7 @@ function scanOf(
   const operands = {
     carries: carries.map(({ init }) => resolve(map, init)),
     xs: xs.map(stack),
-    consts: consts.map((x) => resolve(map, x)),
+    consts: resolveAll(map, consts),
   };
   builder.hints = [...carries.map(({ last }) => last), ...ys.map((members) => at(members, 0))].map(
     (x) => x.hint,
@@ -143,14 +143,9 @@ function scanned({ name, roles, body }: Module, plans: readonly Plan[]): Module 
   const nodes: Node[] = [];
   const copy = (from: number, to: number): void => {
     for (const old of body.nodes.slice(from, to)) {
-      const fresh = withOperands(
-        old,
-        old.ins.map((x) => resolve(map, x)),
-      );
+      const fresh = withOperands(old, resolveAll(map, old.ins));
       nodes.push(fresh);
-      fresh.outs.forEach((out, i) => {
-        map.set(at(old.outs, i), out);
-      });
+      substitute(map, old.outs, fresh.outs);
     }
   };
   let done = 0;
@@ -175,7 +170,7 @@ function scanned({ name, roles, body }: Module, plans: readonly Plan[]): Module 
     body: {
       params: left.map(({ param }) => param),
       nodes,
-      results: body.results.map((x) => resolve(map, x)),
+      results: resolveAll(map, body.results),
     },
   };
 }

@@ -7,6 +7,18 @@ export type Substitution = Map<Value, Value>;
 /** What a value stands for now. */
 export const resolve = (map: ReadonlyMap<Value, Value>, x: Value): Value => map.get(x) ?? x;
 
+/** What values stand for now. */
+export const resolveAll = (map: ReadonlyMap<Value, Value>, xs: readonly Value[]): Value[] =>
+  xs.map((x) => map.get(x) ?? x);
+
+/** Lets each value stand for the one at its place from here on. */
+export function substitute(map: Substitution, xs: readonly Value[], by: readonly Value[]): void {
+  xs.forEach((x, i) => {
+    const to = by[i];
+    if (to && to !== x) map.set(x, to);
+  });
+}
+
 /**
  * A block node by node. `rule` returns what replaces a node (its operands and regions already rewritten), or
  * nothing to keep it; the values it returns stand for the node's results from there on.
@@ -20,17 +32,14 @@ export function rewriteBlock(
   for (const old of block.nodes) {
     const fresh = withOperands(
       old,
-      old.ins.map((x) => resolve(map, x)),
+      resolveAll(map, old.ins),
       old.regions.map((region) => rewriteBlock(region, rule)),
     );
     const replaced = rule(fresh) ?? { nodes: [fresh], outs: fresh.outs };
     nodes.push(...replaced.nodes);
-    old.outs.forEach((out, i) => {
-      const to = replaced.outs[i];
-      if (to && to !== out) map.set(out, to);
-    });
+    substitute(map, old.outs, replaced.outs);
   }
-  return { params: block.params, nodes, results: block.results.map((x) => resolve(map, x)) };
+  return { params: block.params, nodes, results: resolveAll(map, block.results) };
 }
 
 /** The same node over other operands and regions; itself when nothing changes. */
@@ -96,16 +105,12 @@ export function renewed(block: Block, hintOf: (x: Value) => string = ({ hint }) 
     const outs = old.outs.map((x) => value(hintOf(x), x.type));
     const fresh = {
       ...old,
-      ins: old.ins.map((x) => resolve(map, x)),
+      ins: resolveAll(map, old.ins),
       regions: old.regions.map((region) => renewed(region, hintOf)),
       outs,
     };
-    outs.forEach((out, i) => {
-      const twin = old.outs[i];
-      if (twin) map.set(twin, out);
-    });
+    substitute(map, old.outs, outs);
     return fresh;
   });
-  const params = block.params.map((x) => resolve(map, x));
-  return { params, nodes, results: block.results.map((x) => resolve(map, x)) };
+  return { params: resolveAll(map, block.params), nodes, results: resolveAll(map, block.results) };
 }
