@@ -1,11 +1,11 @@
 // The rewrites of canonicalize: right wherever they apply. Each says in a sentence what it does.
 
-import { invariant } from "../compiler/diag.ts";
 import type { DType } from "../compiler/dtype.ts";
-import { dim, dimAt, elements, range, sameType } from "../compiler/ir/shape.ts";
+import { elements, sameType } from "../compiler/ir/shape.ts";
 import type { Node, TensorType, Value } from "../compiler/ir/types.ts";
 import type { K } from "../compiler/ops/k.ts";
 import { at } from "../compiler/ops/op.ts";
+import { follows, joined, limitsOf, partRead, sideBySide, startsOf, takingTurns, wholeOf } from "./slices.ts";
 
 export type Context = {
   readonly k: K<Value>;
@@ -44,22 +44,6 @@ const neutral = (op: string, right: number, isCommutative: boolean): Rule => ({
     return isCommutative && constant(a) === right ? ifSame(node, b) : undefined;
   },
 });
-
-/** The only operand of a concatenate that a slice along its axis reads, and where that operand starts. */
-function partRead(
-  whole: Node,
-  axis: number,
-  start: number,
-  limit: number,
-): { part: Value; at: number } | undefined {
-  let at = 0;
-  for (const part of whole.ins) {
-    const end = at + dimAt(part.type, axis).size;
-    if (start >= at && limit <= end) return { part, at };
-    at = end;
-  }
-  return undefined;
-}
 
 export const rules: readonly Rule[] = [
   {
@@ -147,9 +131,11 @@ export const rules: readonly Rule[] = [
     apply(node, { k, from }) {
       const inner = from("slice", operand(node));
       if (!inner) return undefined;
-      const offsets = ints(inner, "starts");
-      const moved = (name: string) => ints(node, name).map((n, i) => n + (offsets[i] ?? 0));
-      return k.one("slice", [operand(inner)], { starts: moved("starts"), limits: moved("limits") });
+      const moved = (list: readonly number[]) => list.map((n, i) => n + (startsOf(inner)[i] ?? 0));
+      return k.one("slice", [wholeOf(inner)], {
+        starts: moved(startsOf(node)),
+        limits: moved(limitsOf(node)),
+      });
     },
   },
   {
@@ -159,10 +145,10 @@ export const rules: readonly Rule[] = [
       const whole = from("concatenate", operand(node));
       if (!whole) return undefined;
       const axis = whole.attrs["axis"] as number;
-      const [starts, limits] = [ints(node, "starts"), ints(node, "limits")];
+      const [starts, limits] = [startsOf(node), limitsOf(node)];
       const found = partRead(whole, axis, starts[axis] ?? 0, limits[axis] ?? 0);
       if (!found) return undefined;
-      const moved = (list: readonly number[]) => list.map((n, i) => (i === axis ? n - found.at : n));
+      const moved = (list: readonly number[]) => list.map((n, i) => (i === axis ? n - found.from : n));
       return k.reshape(
         k.one("slice", [found.part], { starts: moved(starts), limits: moved(limits) }),
         resultType(node).dims,
@@ -181,7 +167,7 @@ export const rules: readonly Rule[] = [
         else groups.push({ first: x, slices: part ? [part] : [] });
       }
       if (groups.length === node.ins.length) return undefined;
-      const parts = groups.map(({ first, slices }) => joined(k, slices) ?? first);
+      const parts = groups.map(({ first, slices }) => (slices.length > 1 ? joined(k, slices) : first));
       return ifSame(node, k.concat(parts, axis));
     },
   },
@@ -234,70 +220,3 @@ export const rules: readonly Rule[] = [
     },
   },
 ];
-
-/** Slices that follow each other as one. */
-function joined(k: K<Value>, slices: readonly Node[]): Value | undefined {
-  const [first, last] = [slices[0], slices.at(-1)];
-  if (!first || !last || first === last) return undefined;
-  return k.one("slice", [operand(first)], { starts: ints(first, "starts"), limits: ints(last, "limits") });
-}
-
-/** From `start` on, slices one wide that some values give in turn, by value; or a single operand, without turns. */
-type Turns = { readonly start: number; readonly turns: readonly (readonly Node[])[] };
-
-/** Operands of a concatenate, those that are slices of some values in turn together. */
-function takingTurns(slices: readonly (Node | undefined)[], axis: number): readonly Turns[] {
-  const nextOfSame: number[] = [];
-  const seen = new Map<Value, number>();
-  slices.forEach((_, i) => {
-    const at = slices.length - 1 - i;
-    const slice = slices[at];
-    if (!slice) return;
-    nextOfSame[at] = seen.get(operand(slice)) ?? Number.NaN;
-    seen.set(operand(slice), at);
-  });
-  const parts: Turns[] = [];
-  for (let start = 0; start < slices.length; ) {
-    const count = (nextOfSame[start] ?? Number.NaN) - start;
-    let length = 0;
-    for (; count >= 2 && start + length < slices.length; length++) {
-      const slice = slices[start + length];
-      if (!slice || dimAt(resultType(slice), axis).size !== 1) break;
-      if (length >= count && !follows(slices[start + length - count], slice, axis)) break;
-    }
-    const run = slices
-      .slice(start, start + (length >= 2 * count ? length - (length % count) : 0))
-      .filter((slice) => slice !== undefined);
-    const turns = run.length > 0 ? range(count) : [];
-    parts.push({ start, turns: turns.map((turn) => run.filter((_, i) => i % count === turn)) });
-    start += Math.max(run.length, 1);
-  }
-  return parts;
-}
-
-/** Values cut along an axis as slices say, the first piece of each, then the second of each, and so on. */
-function sideBySide(k: K<Value>, turns: readonly (readonly Node[])[], axis: number): Value {
-  const sides = turns.map((slices) => {
-    const [first, last] = [slices[0], slices.at(-1)];
-    invariant(first && last, "a turn has slices");
-    const x = k.one("slice", [operand(first)], {
-      starts: ints(first, "starts"),
-      limits: ints(last, "limits"),
-    });
-    return k.reshape(x, x.type.dims.toSpliced(axis + 1, 0, dim("_", 1)));
-  });
-  const joint = k.concat(sides, axis + 1);
-  const [count, each] = [dimAt(joint.type, axis), dimAt(joint.type, axis + 1)];
-  return k.reshape(joint, joint.type.dims.toSpliced(axis, 2, dim(count.label, count.size * each.size)));
-}
-
-/** Whether a slice starts along the axis where another of the same value ends, and is like it elsewhere. */
-function follows(before: Node | undefined, next: Node | undefined, axis: number): boolean {
-  if (!before || !next || operand(before) !== operand(next)) return false;
-  const [starts, limits] = [ints(before, "starts"), ints(before, "limits")];
-  return range(starts.length).every((i) =>
-    i === axis
-      ? ints(next, "starts")[i] === limits[i]
-      : ints(next, "starts")[i] === starts[i] && ints(next, "limits")[i] === limits[i],
-  );
-}

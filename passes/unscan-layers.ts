@@ -7,15 +7,16 @@ import type { K } from "../compiler/ops/k.ts";
 import { at } from "../compiler/ops/op.ts";
 import { isLayerScan, LAYERS, scanOperands, stacksOf, unstackedOrder } from "../compiler/stacks.ts";
 import type { Pass } from "./pass.ts";
+import { startsOf } from "./slices.ts";
 
 const layerType = (stack: TensorType): TensorType => tensor(stack.dtype, stack.dims.slice(1));
 const asLayer = ({ dims }: TensorType): readonly Dim[] => [dim(LAYERS, 1), ...dims];
 
 /** The layer that a node cuts out of its operand, if it does that and nothing else. */
-function cutLayer({ op, ins, attrs, outs }: Node): number | undefined {
-  const [stack, out] = [ins[0]?.type.dims ?? [], outs[0]?.type.dims ?? []];
-  const isCut = op.name === "slice" && out[0]?.size === 1 && sameDims(stack.slice(1), out.slice(1));
-  return isCut ? (attrs["starts"] as readonly number[])[0] : undefined;
+function cutLayer(node: Node): number | undefined {
+  const [stack, out] = [node.ins[0]?.type.dims ?? [], node.outs[0]?.type.dims ?? []];
+  const isCut = node.op.name === "slice" && out[0]?.size === 1 && sameDims(stack.slice(1), out.slice(1));
+  return isCut ? startsOf(node)[0] : undefined;
 }
 
 /** A block being written out. */
