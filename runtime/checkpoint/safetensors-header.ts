@@ -2,7 +2,7 @@
 
 import { fail } from "../../compiler/diag.ts";
 import { isRecord, scanJson } from "../../compiler/json.ts";
-import { decodeUtf8 } from "../files.ts";
+import { decodeUtf8 } from "../utf8.ts";
 import { attempt, type OnDamage, refuse } from "./damage.ts";
 
 const BITS = {

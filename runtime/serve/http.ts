@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { parseJson } from "../../compiler/json.ts";
-import { decodeUtf8 } from "../files.ts";
+import { decodeUtf8 } from "../utf8.ts";
 import { ApiError, asRequestError, errorReply } from "./errors.ts";
 import type { Queue } from "./queue.ts";
 import type { Reply } from "./reply.ts";

@@ -1,7 +1,7 @@
 // The table of data files that begins the body of manifests and nodes: paths, sorted, each with what it shares with
 // the one before left out. A path has a base, which the tables of nodes in that file are relative to.
 import type { Place } from "../../../compiler/diag.ts";
-import { decodeUtf8 } from "../../files.ts";
+import { decodeUtf8 } from "../../utf8.ts";
 import { type FieldReader, type FieldWriter, failDamaged } from "./fields.ts";
 
 /** A file that values or nodes lie in. */

@@ -3,7 +3,8 @@
 import * as fs from "node:fs";
 import { join } from "node:path";
 import { didYouMean, fail, invariant, type Place, Q3Error } from "../../../compiler/diag.ts";
-import { decodeUtf8, failRead, fitting, namesIn, readAt } from "../../files.ts";
+import { failRead, fitting, namesIn, readAt } from "../../files.ts";
+import { decodeUtf8 } from "../../utf8.ts";
 import { attempt, losing, type OnDamage, refuse } from "../damage.ts";
 import type { KvReader } from "../kv.ts";
 import type { Allocate } from "../tensors.ts";

@@ -1,7 +1,7 @@
 // What the metadata of a zarr array says, whichever version wrote it, and the checks both versions need.
 import { fail } from "../../../compiler/diag.ts";
 import { parseRecord, showJson } from "../../../compiler/json.ts";
-import { decodeUtf8 } from "../../files.ts";
+import { decodeUtf8 } from "../../utf8.ts";
 import { gridOf } from "../box.ts";
 import { placeOf, type Site } from "./codecs.ts";
 import type { Layout } from "./layout.ts";
