@@ -36,7 +36,10 @@ type Named = { readonly args: readonly string[]; readonly from?: string };
 async function named(args: readonly string[], hfPath: string | undefined, { cwd }: Io): Promise<Named> {
   const places = args.filter((arg) => !arg.includes("=") && arg.trim() !== "");
   const [from, to] = places;
+  if (args.length === 0) failArguments("nothing says what is to be converted");
   if (from === undefined) return { args };
+  const { requireLocalPath } = await import("../compiler/config/remote.ts");
+  requireLocalPath(from);
   const path = resolve(cwd, from);
   if (to === undefined) {
     if (isCheckpoint(path)) failArguments(`${from} is to be converted, but not where to`);
@@ -131,6 +134,12 @@ async function dtypeOf(config: Config, flag: string | undefined) {
   return { name, stored: storedFloat(dtypeNamed(dtype)) };
 }
 
+function requireThreads(count: number | undefined): void {
+  if (count === undefined || (Number.isSafeInteger(count) && count >= 1)) return;
+  const message = `\`--parallel_threads\` must be a whole number of at least 1, found ${count}`;
+  fail({ code: "bad-flag-value", message }, 2);
+}
+
 function formatNamed(text: string | undefined): "huggingface" | "maxtext" | undefined {
   if (text === undefined || text === "huggingface" || text === "maxtext") return text;
   return fail(
@@ -161,6 +170,8 @@ export const convert: Command<typeof flags> = {
     "maxtext.checkpoint_conversion.to_huggingface",
   ],
   async run({ args, flags: given, io }) {
+    const { requireLocalPath } = await import("../compiler/config/remote.ts");
+    requireLocalPath(given.hf_model_path ?? "");
     const hfPath = given.hf_model_path === undefined ? undefined : resolve(io.cwd, given.hf_model_path);
     const { args: configArgs, from } = await named(args, hfPath, io);
     const config = await readConfig(configArgs, io);
@@ -172,6 +183,7 @@ export const convert: Command<typeof flags> = {
     const { toHuggingFaceConfig } = await import("../compiler/config/hugging-face/write.ts");
     const { formatBytes } = await import("../compiler/plan/report.ts");
     const { prepareConversion } = await import("../runtime/checkpoint/convert/convert.ts");
+    requireThreads(given.parallel_threads);
     const source = sourceOf(config, from, hfPath, io.cwd);
     const to = formatNamed(given.to);
     const { params: own } = forwardModel(config);

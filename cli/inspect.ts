@@ -46,6 +46,8 @@ export const inspect: Command<typeof flags> = {
       fail({ code: "path-missing", message: "no checkpoint is named: q3c inspect <path>" }, 2);
     if (extra !== undefined)
       fail({ code: "unexpected-argument", message: `inspect takes one path, found \`${extra}\` too` }, 2);
+    const { requireLocalPath } = await import("../compiler/config/remote.ts");
+    requireLocalPath(path);
     const { openCheckpoint } = await import("../runtime/checkpoint/open.ts");
     const { attempt, collectDamage, refuse } = await import("../runtime/checkpoint/damage.ts");
     const { inspect: describe } = await import("../runtime/checkpoint/inspect.ts");

@@ -10,6 +10,8 @@ export type Pasted = {
 };
 
 const assignment = /^[A-Za-z_]\w*=/;
+// In `key=value \ # a comment`, as MaxText's guide has it, the backslash keeps the space, and the shell takes no comment.
+const commentStart = /^\s+#/;
 const python = /^(?:.*\/)?python(?:3(?:\.\d+)?)?$/;
 
 /** Reads `NAME=value… python3 -m module arguments…`, or nothing if the line does not begin like that. */
@@ -28,7 +30,9 @@ export function readPasted(line: readonly string[]): Pasted | undefined {
     const equals = arg.indexOf("=");
     return [arg.slice(0, equals), arg.slice(equals + 1)];
   });
-  return { module, args: line.slice(at + 2), env: Object.fromEntries(env) };
+  const args = line.slice(at + 2);
+  const comment = args.findIndex((arg) => commentStart.test(arg));
+  return { module, args: comment < 0 ? args : args.slice(0, comment), env: Object.fromEntries(env) };
 }
 
 /** The command that stands for a module of MaxText. */

@@ -44,9 +44,23 @@ export function failRead(path: string, error: unknown): never {
 /** Turns what `node:fs` throws while writing `path` into a diagnostic; anything else goes on as it is. */
 export function failWrite(path: string, error: unknown): never {
   if (errno(error) === undefined) throw error;
-  const why = errno(error) === "ENOENT" ? `there is no folder ${dirname(path)}` : reason(error);
+  const why = (errno(error) === "ENOENT" && whyMissing(dirname(path))) || reason(error);
   fail({ code: "file-unwritable", message: `cannot be written: ${why}`, at: { file: path } });
 }
+
+/** What is the matter with a folder, if Node says no more than that something is missing where one could not be made. */
+function whyMissing(folder: string): string | undefined {
+  try {
+    fs.accessSync(nearest(folder), fs.constants.W_OK);
+  } catch (error) {
+    return reason(error);
+  }
+  return fs.existsSync(folder) ? undefined : `there is no folder ${folder}`;
+}
+
+/** The path, or the nearest directory above it that is there. */
+export const nearest = (path: string): string =>
+  fs.existsSync(path) || dirname(path) === path ? path : nearest(dirname(path));
 
 /** What `make` gives; an error where there is not the memory for `what`. */
 export function fitting<T>(code: string, what: string, at: Place, make: () => T): T {

@@ -19,6 +19,16 @@ export type PathKey = (typeof pathKeys)[number];
 /** The scheme of a path that is not a local one, as `gs://`; nothing for local paths. */
 export const remotePath = (value: string): string | undefined => /^[a-z][a-z0-9+.-]*:\/\//i.exec(value)?.[0];
 
+const help = "copy or mount it, and give the local path";
+
+/** Refuses a path that is not a local one. */
+export function requireLocalPath(path: string): void {
+  const scheme = remotePath(path);
+  if (scheme === undefined) return;
+  const message = `\`${path}\` starts with ${scheme}, and q3c reads and writes local files only`;
+  fail({ code: "remote-path", message, help }, 2);
+}
+
 /** What is wrong with a path key, if it names a place that is not on this machine. */
 export function remoteProblem(
   name: PathKey,
@@ -29,12 +39,7 @@ export function remoteProblem(
   const scheme = remotePath(value);
   if (scheme === undefined) return undefined;
   const message = `\`${name}\` starts with ${scheme}, and q3c reads and writes local files only`;
-  return {
-    code: "remote-path",
-    message,
-    at: spanOf(name),
-    help: "copy or mount it, and give the local path",
-  };
+  return { code: "remote-path", message, at: spanOf(name), help };
 }
 
 /** Refuses a configuration in which one of some path keys is remote, before anything is read or written there. */

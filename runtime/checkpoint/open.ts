@@ -26,10 +26,14 @@ export function openCheckpoint(path: string, onDamage: OnDamage = refuse): Check
     if (looksLikeOrbax(path)) return { format: "orbax", tensors: openOrbax(path, onDamage) };
     const latest = stepsIn(path).find(hasSafetensors);
     if (latest !== undefined) return openCheckpoint(latest, onDamage);
+    const snapshots = join(path, "snapshots");
     fail({
       code: "checkpoint-missing",
       message: `no checkpoint: expected safetensors files, or an Orbax item, step or directory of steps; found ${found(path)}`,
       at: { file: path },
+      help: fs.existsSync(snapshots)
+        ? `a cache of Hugging Face's has its models in ${snapshots}: name one`
+        : undefined,
     });
   }
   const file = openSafetensors(path, onDamage);

@@ -117,7 +117,12 @@ test.each([
   [["convert", MODEL, "a", "b"], "convert-arguments"],
   [["convert", MODEL, "out", "--to=gguf"], "bad-flag-value"],
   [["convert", MODEL, "out", "--save_dtype=int8"], "bad-flag-value"],
+  [["convert", MODEL, "out", "--parallel_threads=0"], "bad-flag-value"],
   [["convert", MODEL, "gs://bucket/x"], "remote-path"],
+  [["convert", "gs://bucket/x", "out"], "remote-path"],
+  [["convert", "base", "base_output_directory=out", "--hf_model_path=hf://a/b"], "remote-path"],
+  [["inspect", "gs://bucket/x"], "remote-path"],
+  [["convert"], "convert-arguments"],
   [["convert", MODEL, "out", "--save_dtype=bfloat16", "weight_dtype=float32"], "bad-flag-value"],
   [["convert", MODEL, MODEL], "output-in-source"],
   [["convert", MODEL, `${MODEL}/../maxtext-tiny/out`], "output-in-source"],
@@ -132,6 +137,7 @@ test("what is no checkpoint is refused as such, not for want of a model", async 
   const directory = scratch();
   const at = (name: string) => join(directory, name);
   fs.mkdirSync(at("empty"));
+  fs.mkdirSync(at("cache/snapshots"), { recursive: true });
   await q3c(["convert", MODEL, at("tree")]);
   fs.rmSync(at("tree/0/items/_METADATA"));
   fs.copyFileSync(join(MODEL, "model.safetensors"), at("weights.safetensors"));
@@ -142,6 +148,7 @@ test("what is no checkpoint is refused as such, not for want of a model", async 
   };
   expect(await refused("nowhere")).toContain(`${at("nowhere")}: file-missing: `);
   expect(await refused("empty")).toContain(`${at("empty")}: checkpoint-missing: `);
+  expect(await refused("cache")).toContain(`has its models in ${at("cache/snapshots")}: name one`);
   expect(await refused("tree")).toContain(`${at("tree/0/items")}: orbax-incomplete: _METADATA`);
   expect(await refused("weights.safetensors")).toContain(
     `${at("weights.safetensors")}: convert-model: nothing`,

@@ -126,6 +126,13 @@ test("a pasted MaxText line calls the command of its module", async () => {
     expect((await echoed(...start, ...rest, "--max_kl_div=1")).args).toEqual(rest);
 });
 
+test("what a pasted line says behind a backslash and a # is a comment, though the shell passes it on", async () => {
+  const line = ["python3", "-m", "maxtext.echo", "base.yml", "scan_layers=true"];
+  const comment = [" #", "Set", "to", "false", "for", "unscanned", "checkpoint"];
+  expect((await echoed(...line, ...comment)).args).toEqual(["base.yml", "scan_layers=true"]);
+  expect((await echoed(...line, "--path", "#1")).flags).toMatchObject({ path: "#1" });
+});
+
 test("variables in front of a pasted line are the command's environment", async () => {
   const { env } = await echoed("JAX_PLATFORMS=cpu", "M_STEPS=a=b", "python3", "-m", "maxtext.echo");
   expect(env).toEqual({ JAX_PLATFORMS: "cpu", M_STEPS: "a=b" });

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fail, Q3Error } from "../../../compiler/diag.ts";
 import { formatBytes } from "../../../compiler/plan/report.ts";
+import { nearest } from "../../files.ts";
 
 import type { Contents, ModelParams } from "../contents.ts";
 import { refuseOccupied } from "../create-safetensors.ts";
@@ -118,7 +119,7 @@ function requireApart({ source, output }: Conversion, opened: string): void {
 
 /** The path without links, of which not all need be there. */
 function realPath(path: string): string {
-  const there = existing(resolve(path));
+  const there = nearest(resolve(path));
   return join(fs.realpathSync(there), relative(there, resolve(path)));
 }
 
@@ -250,7 +251,7 @@ function filesOf(path: string): unknown {
 
 /** The output must fit on its disk beside what is there. */
 function requireRoom({ aside }: Output, bytes: number): void {
-  const disk = existing(dirname(aside));
+  const disk = nearest(dirname(aside));
   const { bavail, bsize } = fs.statfsSync(disk);
   const taken = fs.existsSync(aside) ? bytesIn(aside) : 0;
   const free = bavail * bsize + taken;
@@ -262,10 +263,6 @@ function requireRoom({ aside }: Output, bytes: number): void {
       help: "make room, or choose another base_output_directory",
     });
 }
-
-/** The path, or the nearest directory above it that is there. */
-const existing = (path: string): string =>
-  fs.existsSync(path) || dirname(path) === path ? path : existing(dirname(path));
 
 /** Bytes on disk of all files in a directory. */
 const bytesIn = (path: string): number =>
