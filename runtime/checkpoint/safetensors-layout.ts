@@ -1,5 +1,7 @@
 // Where each tensor lies in safetensors files to be written: headers, offsets and the index, from names and shapes alone.
+import { isDeepStrictEqual } from "node:util";
 import { fail } from "../../compiler/diag.ts";
+import { isRecord, scanJson } from "../../compiler/json.ts";
 import { bitsOf, byteLength, MAX_HEADER_BYTES } from "./safetensors-header.ts";
 import type { StoredTensor } from "./tensors.ts";
 
@@ -117,6 +119,8 @@ export type ShardOptions = {
   readonly maxShardBytes?: number;
   /** Which file each tensor shall lie in, where that is known; it must be known of all of them or is not followed. */
   readonly files?: ReadonlyMap<string, string> | undefined;
+  /** The text of an index that is kept where it says what a new one would. */
+  readonly index?: string | undefined;
 };
 
 /** A checkpoint's files, and the text of its index if it has several. */
@@ -132,12 +136,15 @@ export type ShardLayout<T extends StoredTensor> = {
 export function layOutShards<T extends StoredTensor>(
   directory: string,
   tensors: readonly T[],
-  { metadata = {}, maxShardBytes = SHARD_BYTES, files }: ShardOptions = {},
+  { metadata = {}, maxShardBytes = SHARD_BYTES, files, index }: ShardOptions = {},
 ): ShardLayout<T> {
   checkTensors(directory, tensors);
   const shards = followed(tensors, files) ?? nameShards(assign(directory, tensors, maxShardBytes));
   const layouts = [...shards].map(([name, shard]) => layOutFile(directory, name, shard, metadata));
-  return { files: layouts, index: shards.has(WHOLE) ? undefined : printIndex(directory, shards) };
+  if (shards.has(WHOLE)) return { files: layouts, index: undefined };
+  const own = indexOf(directory, shards);
+  const isKept = index !== undefined && saysTheSame(index, own);
+  return { files: layouts, index: isKept ? index : print(own) };
 }
 
 type Shards<T> = ReadonlyMap<string, readonly T[]>;
@@ -187,14 +194,33 @@ function nameShards<T>(shards: readonly (readonly T[])[]): Shards<T> {
   );
 }
 
-/** The index of shards: which file each tensor is in. */
-export function printIndex(directory: string, shards: Shards<StoredTensor>): string {
+type Index = {
+  readonly metadata: { readonly total_size: number };
+  readonly weight_map: Readonly<Record<string, string>>;
+};
+
+function indexOf(directory: string, shards: Shards<StoredTensor>): Index {
   const sizes = [...shards.values()].flat().map((tensor) => sizeOf(directory, tensor));
-  const index = {
+  return {
     metadata: { total_size: sizes.reduce((sum, size) => sum + size, 0) },
     weight_map: Object.fromEntries(
       [...shards].flatMap(([file, shard]) => shard.map(({ name }) => [name, file])),
     ),
   };
-  return `${JSON.stringify(index, null, 2)}\n`;
+}
+
+const print = (index: Index): string => `${JSON.stringify(index, null, 2)}\n`;
+
+/** The index of shards: which file each tensor is in. */
+export const printIndex = (directory: string, shards: Shards<StoredTensor>): string =>
+  print(indexOf(directory, shards));
+
+/** Whether a text that is an index says all that this one does; it may say more, and in any order. */
+function saysTheSame(text: string, { metadata, weight_map: map }: Index): boolean {
+  if (scanJson(text).fault) return false;
+  const value: unknown = JSON.parse(text);
+  if (!isRecord(value) || !isRecord(value["metadata"])) return false;
+  return (
+    value["metadata"]["total_size"] === metadata.total_size && isDeepStrictEqual(value["weight_map"], map)
+  );
 }

@@ -10,6 +10,7 @@ import { openOrbax } from "../../runtime/checkpoint/orbax/read.ts";
 import { createOrbax } from "../../runtime/checkpoint/orbax/write.ts";
 import { openSafetensors } from "../../runtime/checkpoint/safetensors.ts";
 import { bitsOf } from "../../runtime/checkpoint/safetensors-header.ts";
+import { INDEX } from "../../runtime/checkpoint/safetensors-layout.ts";
 import { writeShardedSafetensors } from "../../runtime/checkpoint/write-safetensors.ts";
 import { scratch } from "../support/scratch.ts";
 import { conversionOf, convert, digestsAt, sha256, tensorsAt, weightFiles } from "./convert-support.ts";
@@ -143,16 +144,37 @@ test("random bf16 checkpoints in shards, experts fused or not, come back as the 
         );
         const back = await convert(conversionOf(model, other, join(directory, "back")));
         expect(weightFiles(back)).toEqual(weightFiles(model));
-        const index = "model.safetensors.index.json";
-        if (fs.existsSync(join(model, index)))
-          expect(JSON.parse(fs.readFileSync(join(back, index), "utf8"))).toEqual(
-            JSON.parse(fs.readFileSync(join(model, index), "utf8")),
+        if (fs.existsSync(join(model, INDEX)))
+          expect(fs.readFileSync(join(back, INDEX), "utf8")).toBe(
+            fs.readFileSync(join(model, INDEX), "utf8"),
           );
         fs.rmSync(directory, { recursive: true });
       },
     ),
     { numRuns: 3 },
   );
+});
+
+test("the index of another writer stays as it is, unless it would not be true any more", async () => {
+  const directory = scratch();
+  const model = join(directory, "model");
+  randomModel(model, { fused: false, shardBytes: 1 << 16, seed: 5 });
+  const { metadata, weight_map: map } = JSON.parse(fs.readFileSync(join(model, INDEX), "utf8"));
+  const names = Object.entries(map).toReversed();
+  const text = JSON.stringify({
+    weight_map: Object.fromEntries(names),
+    metadata: { ...metadata, total_parameters: 7 },
+  });
+  fs.writeFileSync(join(model, INDEX), text);
+  const tree = await convert(conversionOf(model, model, join(directory, "tree")));
+  const back = await convert(conversionOf(model, tree, join(directory, "back")));
+  expect(fs.readFileSync(join(back, INDEX), "utf8")).toBe(text);
+  const dtype = { name: "float32", stored: "F32" } as const;
+  const wide = await convert(conversionOf(model, tree, join(directory, "wide"), { dtype }));
+  expect(JSON.parse(fs.readFileSync(join(wide, INDEX), "utf8"))).toEqual({
+    metadata: { total_size: 2 * metadata.total_size },
+    weight_map: map,
+  });
 });
 
 describe("a tied head that lies in the file again", () => {

@@ -168,7 +168,7 @@ function plan(
     return { output: orbaxOutput(output, options, wanted, kept), leftOut: wanted.leftOut };
   }
   const placement = format === "orbax" && folder !== undefined ? readPlacement(folder) : undefined;
-  const has = (name: string): boolean => placement?.has(name) ?? false;
+  const has = (name: string): boolean => placement?.files.has(name) ?? false;
   const wanted = wantHuggingFace(source, contents, has, dtype?.stored);
   const own = new TextEncoder().encode(`${JSON.stringify(config(), null, 2)}\n`);
   const all: SideFiles = new Map([["config.json", own], ...beside]);

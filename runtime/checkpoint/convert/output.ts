@@ -6,7 +6,7 @@ import { ASIDE, ITEM, SIDE } from "../orbax/files.ts";
 import { createOrbax, type OrbaxOptions } from "../orbax/write.ts";
 import type { TensorReader } from "../tensors.ts";
 import { type Block, blocksOf, chunkOf, type Planned, rowBlocks } from "./blocks.ts";
-import { writeSideFiles } from "./side-files.ts";
+import { type Placement, writeSideFiles } from "./side-files.ts";
 import { type PlannedLeaf, STEP, type Wanted } from "./wanted.ts";
 import type { TargetPlan } from "./work.ts";
 
@@ -78,7 +78,7 @@ export function safetensorsOutput(
   wanted: Wanted<Planned>,
   files: SideFiles,
   source: TensorReader,
-  placement: ReadonlyMap<string, string> | undefined,
+  placement: Placement | undefined,
 ): Output {
   return {
     path: directory,
@@ -88,7 +88,7 @@ export function safetensorsOutput(
     blocks: () => wanted.tensors.flatMap((tensor) => rowBlocks(tensor, source)),
     begin() {
       const tensors = wanted.tensors.map(({ plan: { name, shape }, dtype }) => ({ name, shape, dtype }));
-      const writer = createSafetensors(directory, tensors, { files: placement });
+      const writer = createSafetensors(directory, tensors, placement);
       return {
         target: { kind: "safetensors", safetensors: writer.plan },
         commit() {

@@ -75,7 +75,7 @@ export function writeSideFiles(directory: string, files: ReadonlyMap<string, Uin
     writeAside(join(directory, name), (append) => append(bytes), { overwrite: true });
 }
 
-/** The file of a folder that says which file each tensor lay in, to be kept with it. */
+/** The file of a folder, if it has it, that says which file each tensor lay in, to be kept with it. */
 export function keptIndex(directory: string | undefined): readonly (readonly [string, Uint8Array])[] {
   if (directory === undefined || !fs.existsSync(join(directory, INDEX))) return [];
   return [[INDEX, readBytes(join(directory, INDEX))]];
@@ -83,6 +83,8 @@ export function keptIndex(directory: string | undefined): readonly (readonly [st
 
 /** The index that says which file each tensor lies in, as a side file: with it the way back makes the same files. */
 export function indexFile({ entries }: Safetensors, path: string): readonly [string, Uint8Array] {
+  const [own] = keptIndex(path);
+  if (own) return own;
   const shards = new Map<string, StoredTensor[]>();
   for (const entry of entries.values()) {
     const shard = shards.get(basename(entry.file));
@@ -92,16 +94,20 @@ export function indexFile({ entries }: Safetensors, path: string): readonly [str
   return [INDEX, new TextEncoder().encode(printIndex(path, shards))];
 }
 
+/** Which file each tensor lay in, and the text that says so. */
+export type Placement = { readonly files: ReadonlyMap<string, string>; readonly index: string };
+
 /** Which file each tensor lay in, if the folder knows. */
-export function readPlacement(directory: string): ReadonlyMap<string, string> | undefined {
+export function readPlacement(directory: string): Placement | undefined {
   const file = join(directory, INDEX);
   if (!fs.existsSync(file)) return undefined;
-  const value = parseJson({ file, text: readText(file) });
+  const index = readText(file);
+  const value = parseJson({ file, text: index });
   const map = isRecord(value) ? value["weight_map"] : undefined;
   if (!isRecord(map)) return undefined;
   // A name that leads elsewhere is not followed.
   const places = Object.entries(map).filter(
     (entry): entry is [string, string] => typeof entry[1] === "string" && !/[/\\]|^\.\.?$/.test(entry[1]),
   );
-  return new Map(places);
+  return { files: new Map(places), index };
 }
