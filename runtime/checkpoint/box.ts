@@ -33,6 +33,10 @@ export function requireInside(box: Box, shape: readonly number[], name: string):
   invariant(isInside, `box ${JSON.stringify(box)} is not within ${name} [${shape.join(", ")}]`);
 }
 
+/** Whether all of a box lies in another. */
+export const isWithin = (box: Box, other: Box): boolean =>
+  box.every(([start, stop], axis) => start >= (other[axis]?.[0] ?? 0) && stop <= (other[axis]?.[1] ?? 0));
+
 /** Every index between `from` (inclusive) and `to` (exclusive), the last axis running fastest. Of rank 0: one. */
 export function* indices(from: readonly number[], to: readonly number[]): Generator<readonly number[]> {
   if (from.some((start, i) => start >= (to[i] ?? 0))) return;
@@ -99,6 +103,37 @@ export const offsetOf = (box: Box, shape: readonly number[]): number =>
 export function runAround(box: Box, shape: readonly number[]): Box {
   const axis = box.findIndex(([start, stop]) => stop - start !== 1);
   return box.map((range, i) => (axis < 0 || i <= axis ? range : [0, shape[i] ?? 1]));
+}
+
+/**
+ * A box with what is next to it, of at most `limit` elements unless it has more itself: all of an axis, the last one first,
+ * and of the one where that is too much what follows.
+ */
+export function widened(box: Box, shape: readonly number[], limit: number): Box {
+  const wide = [...box];
+  for (let axis = wide.length - 1; axis >= 0; axis--) {
+    const [start, stop] = wide[axis] ?? [0, 0];
+    const [size, across] = [shape[axis] ?? 1, countOf(shapeOfBox(wide)) / (stop - start)];
+    if (across * size > limit) {
+      const end = Math.min(size, start + Math.floor(limit / across));
+      return wide.with(axis, [start, Math.max(stop, end)]);
+    }
+    wide[axis] = [0, size];
+  }
+  return wide;
+}
+
+/** The parts of a box, in their order, around none of which lie more than `limit` elements of an array of this shape. */
+export function* bandsOf(box: Box, shape: readonly number[], limit: number): Generator<Box> {
+  const axis = box.findIndex(([start, stop]) => stop - start > 1);
+  if (axis < 0 || countOf(shapeOfBox(runAround(box, shape))) <= limit) {
+    yield box;
+    return;
+  }
+  const [first, end] = box[axis] ?? [0, 0];
+  const step = Math.max(1, Math.floor(limit / countOf(shape.slice(axis + 1))));
+  for (let at = first; at < end; at += step)
+    yield* bandsOf(box.with(axis, [at, Math.min(end, at + step)]), shape, limit);
 }
 
 /** An array that holds a box of some larger one, row-major. */

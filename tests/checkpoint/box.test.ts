@@ -1,15 +1,19 @@
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import {
+  bandsOf,
   chunkBox,
   chunksIn,
   copyBox,
   gridOf,
   indices,
   intersect,
+  isWithin,
   permute,
+  runAround,
   shapeOfBox,
   wholeBox,
+  widened,
 } from "../../runtime/checkpoint/box.ts";
 import type { Box } from "../../runtime/checkpoint/tensors.ts";
 import { elementsIn, indicesOf, offsetOf } from "./zarr-support.ts";
@@ -86,5 +90,54 @@ test("permuting axes puts every element at its place", () => {
         expect(found.subarray(write, write + width)).toEqual(bytes.subarray(read, read + width));
       }
     }),
+  );
+});
+
+test("the bands of a box are all of it, in order, and no larger with what lies around them than they may be", () => {
+  const cases = ranks.chain((rank) =>
+    fc.tuple(
+      boxes(rank),
+      fc.array(fc.nat(3), { minLength: rank, maxLength: rank }),
+      fc.integer({ min: 1, max: 40 }),
+    ),
+  );
+  fc.assert(
+    fc.property(cases, ([box, beyond, limit]) => {
+      const shape = box.map(([, stop], axis) => stop + (beyond[axis] ?? 0));
+      const bands = [...bandsOf(box, shape, limit)];
+      expect(bands.flatMap(indicesOf)).toEqual(indicesOf(box));
+      for (const band of bands)
+        expect(elementsIn(shapeOfBox(runAround(band, shape)))).toBeLessThanOrEqual(limit);
+      const starts = bands.map((band) =>
+        offsetOf(
+          shape,
+          runAround(band, shape).map(([start]) => start),
+        ),
+      );
+      expect(starts).toEqual(starts.toSorted((a, b) => a - b));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a box is widened around itself, within its array, as far as it may be", () => {
+  const cases = ranks.chain((rank) =>
+    fc.tuple(
+      boxes(rank),
+      fc.array(fc.nat(3), { minLength: rank, maxLength: rank }),
+      fc.integer({ min: 1, max: 400 }),
+    ),
+  );
+  fc.assert(
+    fc.property(cases, ([box, beyond, limit]) => {
+      fc.pre(elementsIn(shapeOfBox(box)) > 0);
+      const shape = box.map(([, stop], axis) => stop + (beyond[axis] ?? 0));
+      const wide = widened(box, shape, limit);
+      expect(isWithin(box, wide) && isWithin(wide, wholeBox(shape))).toBe(true);
+      const size = elementsIn(shapeOfBox(wide));
+      expect(size <= limit || size === elementsIn(shapeOfBox(box))).toBe(true);
+      if (elementsIn(shape) <= limit) expect(wide).toEqual(wholeBox(shape));
+    }),
+    { numRuns: 300 },
   );
 });

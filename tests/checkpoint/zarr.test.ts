@@ -394,10 +394,11 @@ describe("a chunk too large to be kept", () => {
     return bytes;
   };
   /** The array, what is held of it, and how often its chunk was begun. */
-  const opened = (body = frame(), id = "zstd") => {
+  const opened = (body = frame(), id = "zstd", height = rows) => {
+    const shape = [height, columns, row];
     const store = storeOf(
       new Map([
-        ["w/.zarray", json(bytesMetadata([rows, columns, row], [rows, columns, row], { id }))],
+        ["w/.zarray", json(bytesMetadata(shape, shape, { id }))],
         ["w/0.0.0", body],
       ]),
     );
@@ -419,11 +420,15 @@ describe("a chunk too large to be kept", () => {
     [i % columns, (i % columns) + 1],
     [first, last],
   ];
-  const isRight = (bytes: Uint8Array, at: number): boolean => {
-    const right = Buffer.alloc(bytes.length);
-    for (let i = 0; i < right.length; i += BLOCK - ((at + i) % BLOCK)) right.fill(valueAt(at + i), i);
-    return right.equals(bytes);
+  const valuesAt = (at: number, bytes: Uint8Array): Uint8Array => {
+    for (let i = 0; i < bytes.length; i += BLOCK - ((at + i) % BLOCK)) {
+      const end = i + BLOCK - ((at + i) % BLOCK);
+      bytes.fill(valueAt(at + i), i, end);
+    }
+    return bytes;
   };
+  const isRight = (bytes: Uint8Array, at: number): boolean =>
+    Buffer.compare(valuesAt(at, Buffer.alloc(bytes.length)), bytes) === 0;
 
   test("is decoded once and not held while its boxes come in order, and held whole when they do not", () => {
     const { array, held, begun } = opened();
@@ -463,7 +468,7 @@ describe("a chunk too large to be kept", () => {
 
   const plain = (): Buffer => {
     const bytes = Buffer.alloc(rows * columns * row);
-    for (let at = 0; at < bytes.length; at += BLOCK) bytes.fill(valueAt(at), at, at + BLOCK);
+    valuesAt(0, bytes);
     return bytes;
   };
 
@@ -536,6 +541,66 @@ describe("a chunk too large to be kept", () => {
     expect(failure(() => [...checksum32c.unpack([Buffer.of(1, 2, 3)], 9, site)]).message).toContain(
       "found 3",
     );
+  });
+
+  test("is not held whole if it is larger still, in whatever order and however far boxes reach", () => {
+    const height = 40;
+    const { array, held, begun } = opened(frame((blocks / rows) * height), "zstd", height);
+    const column = (start: number): Box => [
+      [1, height],
+      [start, start + 2],
+      [row - 5, row - 2],
+    ];
+    // Each across all of it, from its first row to its last.
+    const readColumn = (start: number): void => {
+      const wanted = Array.from({ length: 2 * (height - 1) }, (_, i) => {
+        const at = ((1 + (i >> 1)) * columns + start + (i & 1)) * row + row - 5;
+        return [0, 1, 2].map((n) => valueAt(at + n));
+      });
+      expect([...array.read(column(start))]).toEqual(wanted.flat());
+    };
+    // Of its 16 columns, 13 fit into what may be held.
+    const passes = [0, 1, 2, 5, 11, 9, 13, 14, 3, 0].map((start) => {
+      readColumn(start);
+      expect(held()).toBeLessThan((1 << 29) + (1 << 23));
+      return begun();
+    });
+    expect(passes).toEqual([1, 1, 1, 1, 1, 1, 2, 2, 3, 4]);
+    for (const i of [3, 1, 639, 2, 638]) expect(isRight(array.read(boxAt(i)), i * row)).toBe(true);
+    expect(begun()).toBe(7);
+  });
+
+  test("is read where boxes lie, and what is between their rows, if it went through no codec", () => {
+    const shape = [40, columns, row];
+    const metadata = json(bytesMetadata(shape, shape));
+    let read = 0;
+    const store: KvReader = {
+      ...storeOf(new Map([["w/.zarray", metadata]])),
+      keys: new Map([
+        ["w/.zarray", metadata.length],
+        ["w/0.0.0", elementsIn(shape)],
+      ]),
+      read(key, range, room) {
+        if (key === "w/.zarray") return metadata;
+        const { offset, length } = range!;
+        read += length;
+        return valuesAt(offset, room!(length));
+      },
+    };
+    const memo: Memo = new Map();
+    const array = openArray(store, "w", { version: 2, isComplete: true, memo });
+    for (const i of [150, 3, 77]) expect(isRight(array.read(boxAt(i)), i * row)).toBe(true);
+    expect(read).toBe(3 * row);
+    const across = array.read([
+      [1, 3],
+      [0, columns],
+      [7, 8],
+    ]);
+    expect([...across]).toEqual(
+      Array.from({ length: 2 * columns }, (_, i) => valueAt((i + columns) * row + 7)),
+    );
+    expect(read).toBe((3 + 2 * columns) * row);
+    expect([...memo.values()].reduce((n, kept) => n + heldBy(kept), 0)).toBe(0);
   });
 
   test("is right up to where it is damaged, and an error from there on", () => {

@@ -1,16 +1,46 @@
-// Chunks too large to be kept: decoded from the first byte on, as far as ranges are asked for, which must come in order.
-import type { ByteRange } from "../kv.ts";
+// Chunks too large to be kept: decoded from the first byte on, as far as ranges are asked for, and again for one that lies
+// behind.
+import type { Part } from "../box.ts";
+import type { ByteRange, Encoded } from "../kv.ts";
 import type { Pieces } from "../pieces.ts";
 import type { Allocate } from "../tensors.ts";
 import { failDamaged, type Site } from "./codecs.ts";
 
-/** A chunk that is being decoded. */
+/** A chunk that is read without holding it. */
 export type Forward = {
-  /** The bytes of a range, in `room`; nothing when it begins before the piece that was decoded last. */
-  read(range: ByteRange, room: Allocate): Uint8Array | undefined;
+  /** Whether to read from an offset on it must be decoded from its beginning again. */
+  isPast(offset: number): boolean;
+  /** The bytes of a range, in `room`. */
+  read(range: ByteRange, room: Allocate): Uint8Array;
   /** Bytes of memory that it takes, about. */
   held(): number;
 };
+
+/** What there is of a chunk too large to be kept: the way to go on, and a box that is held for the next ones in it. */
+export type Large = {
+  readonly forward: Forward;
+  part: Part | undefined;
+  /** Bytes of memory that both take, about. */
+  held(): number;
+};
+
+/** A chunk of which nothing is held yet. */
+export function beginLarge(forward: Forward): Large {
+  const large: Large = {
+    forward,
+    part: undefined,
+    held: () => forward.held() + (large.part?.bytes.length ?? 0),
+  };
+  return large;
+}
+
+/** That a chunk has the bytes that its shape says. */
+export function requireLength(found: number, length: number, site: Site): void {
+  if (found !== length) failDamaged(site, `expected ${length} bytes of elements, found ${found}`);
+}
+
+/** Reads a chunk where it lies, in any order. */
+export const readDirect = ({ read }: Encoded): Forward => ({ isPast: () => false, read, held: () => 0 });
 
 /**
  * Reads a chunk of `length` bytes from its pieces. If it is under a check sum, it is gone over once before: nothing is
@@ -18,10 +48,13 @@ export type Forward = {
  */
 export function readForward(open: () => Pieces, length: number, isSummed: boolean, site: Site): Forward {
   if (isSummed) for (const _ of open());
-  const pieces = open()[Symbol.iterator]();
+  let pieces = open()[Symbol.iterator]();
   let piece: Uint8Array = new Uint8Array();
   let start = 0;
   let failure: unknown;
+  const begin = (): void => {
+    [pieces, piece, start, failure] = [open()[Symbol.iterator](), new Uint8Array(), 0, undefined];
+  };
   const next = (): boolean => {
     // Behind damage there is nothing, however often it is asked for.
     if (failure !== undefined) throw failure;
@@ -35,21 +68,21 @@ export function readForward(open: () => Pieces, length: number, isSummed: boolea
       throw error;
     }
   };
-  const failLength = (found: number): never =>
-    failDamaged(site, `expected ${length} bytes of elements, found ${found}`);
+  const isPast = (offset: number): boolean => offset < start;
   return {
+    isPast,
     read({ offset, length: wanted }, room) {
-      if (offset < start) return undefined;
+      if (isPast(offset)) begin();
       const bytes = room(wanted);
       for (let done = 0; done < wanted; ) {
         const from = offset + done - start;
         const part = piece.subarray(from, from + wanted - done);
         bytes.set(part, done);
         done += part.length;
-        if (done < wanted && !next()) failLength(start);
+        if (done < wanted && !next()) requireLength(start, length, site);
       }
       // With the last byte of the chunk its encoded bytes must be at their end too.
-      while (offset + wanted === length && next()) if (piece.length > 0) failLength(start + piece.length);
+      while (offset + wanted === length && next()) requireLength(start + piece.length, length, site);
       return bytes;
     },
     held: () => piece.buffer.byteLength,

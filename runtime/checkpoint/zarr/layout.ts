@@ -1,6 +1,6 @@
-// How the elements of a chunk lie in its encoded bytes, and reading a box of them.
+// How the elements of a chunk lie in its encoded bytes, and reading a box of them through orders of axes and shards.
 import { fail } from "../../../compiler/diag.ts";
-import { allocate, fitting } from "../../files.ts";
+import { allocate } from "../../files.ts";
 import {
   chunkBox,
   chunksIn,
@@ -9,27 +9,14 @@ import {
   gridOf,
   intersect,
   isSameBox,
-  offsetOf,
-  type Part,
   permute,
-  runAround,
   shapeOfBox,
-  wholeBox,
 } from "../box.ts";
 import { type ByteRange, type Encoded, inMemory } from "../kv.ts";
-import type { Pieces } from "../pieces.ts";
 import type { Allocate, Box } from "../tensors.ts";
-import {
-  type BytesCodec,
-  decodeBytes,
-  decodeInPlace,
-  failDamaged,
-  type Site,
-  unpackBytes,
-} from "./codecs.ts";
-import { type Element, toNative } from "./element.ts";
-import { readForward } from "./forward.ts";
-import { forget, isForward, isTooLarge, isWhole, type Memo, recall, SOUND } from "./memo.ts";
+import { allocateFor, type Reading, readBox } from "./chunk.ts";
+import { type BytesCodec, decodeBytes, failDamaged, type Site } from "./codecs.ts";
+import type { Element } from "./element.ts";
 
 /** The way from elements to the bytes of a chunk. */
 export type Layout = {
@@ -53,16 +40,6 @@ export type Sharding = {
   };
 };
 
-/** What reading a chunk needs beside its bytes. */
-export type Reading = {
-  readonly site: Site;
-  /** One element for those that were never written, or nothing if all of them must be there. */
-  readonly fill: Uint8Array | undefined;
-  readonly memo: Memo;
-  /** For the elements that are wanted, unless they are the whole of what is decoded. */
-  readonly room: Allocate;
-};
-
 /** Elements of a box, all of them `fill`. */
 export function filled(box: Box, fill: Uint8Array, site: Site): Uint8Array {
   const bytes = allocateFor(site, countOf(shapeOfBox(box)) * fill.length, (length) => new Uint8Array(length));
@@ -70,12 +47,6 @@ export function filled(box: Box, fill: Uint8Array, site: Site): Uint8Array {
     for (let at = 0; at < bytes.length; at += fill.length) bytes.set(fill, at);
   return bytes;
 }
-
-/** Memory for a tensor or a part of it; how much may come from a file, so that there may not be enough. */
-const allocateFor = ({ file, tensor }: Site, length: number, room: Allocate): Uint8Array =>
-  fitting("tensor-too-large", `tensor \`${tensor}\`: a part of ${length} bytes`, { file }, () =>
-    room(length),
-  );
 
 /** The elements of a box of a chunk of this shape, row-major and in our byte order. */
 export function readLayout(
@@ -106,120 +77,7 @@ function readOrdered(
     const shard = codecs.length === 0 ? encoded : unpackShard(sharding, shape, codecs, encoded, reading);
     return readShards(sharding, shape, shard, box, reading);
   }
-  const { site, room } = reading;
-  const there = readInPlace(layout, shape, encoded, box, reading);
-  if (there) return there;
-  if (isSameBox(box, wholeBox(shape))) return decodeWhole(layout, shape, encoded, site);
-  const part =
-    decodeRows(layout, shape, encoded, box, reading) ?? decodeKept(layout, shape, encoded, reading);
-  if (isSameBox(part.box, box)) return part.bytes;
-  const out = allocateFor(site, countOf(shapeOfBox(box)) * element.width, room);
-  copyBox(part, { box, bytes: out }, element.width);
-  return out;
-}
-
-const memoKey = ({ site }: Reading): string => `${site.tensor}/${site.what}`;
-
-/** A box whose bytes lie together in a chunk that codecs leave as it is: read from there alone, once it was checked. */
-function readInPlace(
-  { element, bytes: codecs }: Layout,
-  shape: readonly number[],
-  encoded: Encoded,
-  box: Box,
-  reading: Reading,
-): Uint8Array | undefined {
-  const { site, memo, room } = reading;
-  if (!isSameBox(runAround(box, shape), box)) return undefined;
-  const key = memoKey(reading);
-  const kept = recall(memo, key);
-  const length = countOf(shape) * element.width;
-  const stored = decodeInPlace(codecs, encoded, length, site, kept !== undefined);
-  if (!stored) return undefined;
-  requireLength(stored.size, length, site);
-  if (!kept) memo.set(key, SOUND);
-  const bytes = stored.read(rangeOfRows(box, shape, element), (size) => allocateFor(site, size, room));
-  return toNative(element, bytes);
-}
-
-/** Where rows lie in a chunk, in bytes. */
-const rangeOfRows = (rows: Box, shape: readonly number[], { width }: Element): ByteRange => ({
-  offset: offsetOf(rows, shape) * width,
-  length: countOf(shapeOfBox(rows)) * width,
-});
-
-/** All of a chunk, which is kept for the next box of it. */
-function decodeKept(layout: Layout, shape: readonly number[], encoded: Encoded, reading: Reading): Part {
-  const { site, memo } = reading;
-  const key = memoKey(reading);
-  const kept = recall(memo, key);
-  const box = wholeBox(shape);
-  if (kept && isWhole(kept)) return { box, bytes: kept.bytes };
-  // Room is made first, so that the old and the new are never held together.
-  memo.delete(key);
-  const free = forget(memo, countOf(shape) * layout.element.width);
-  let memory: Uint8Array | undefined;
-  const read: Encoded["read"] = (range) =>
-    encoded.read(range, (length) => {
-      // What is read in several pieces is not what is kept.
-      if (memory) return allocate(length);
-      // Much larger memory than a chunk needs would be held with it.
-      memory = free && free.length >= length && free.length <= 2 * length ? free : allocate(length);
-      return memory.subarray(0, length);
-    });
-  const bytes = decodeWhole(layout, shape, { size: encoded.size, read }, site);
-  memo.set(key, memory?.buffer === bytes.buffer ? { bytes, memory } : { bytes });
-  return { box, bytes };
-}
-
-// Rows that are more of a chunk than this part of it might as well be taken from the whole.
-const MAX_SHARE = 1 / 8;
-
-/**
- * The rows around a box, of a chunk that is too large to be kept. Nothing where boxes do not follow each other: then it
- * is better decoded whole, and once.
- */
-function decodeRows(
-  { element, bytes: codecs }: Layout,
-  shape: readonly number[],
-  encoded: Encoded,
-  box: Box,
-  reading: Reading,
-): Part | undefined {
-  const { site, memo, room } = reading;
-  const length = countOf(shape) * element.width;
-  if (!isTooLarge(length)) return undefined;
-  const rows = runAround(box, shape);
-  const range = rangeOfRows(rows, shape, element);
-  if (range.length > length * MAX_SHARE) return undefined;
-  const key = memoKey(reading);
-  const kept = recall(memo, key);
-  if (kept && !isForward(kept)) return undefined;
-  const open = (): Pieces => unpackBytes(codecs, encoded, length, site);
-  const isSummed = codecs.some(({ checksum }) => checksum !== undefined);
-  const forward = kept ?? readForward(open, length, isSummed, site);
-  memo.delete(key);
-  forget(memo, forward.held());
-  memo.set(key, forward);
-  const bytes = forward.read(range, (size) =>
-    allocateFor(site, size, isSameBox(rows, box) ? room : allocate),
-  );
-  return bytes && { box: rows, bytes: toNative(element, bytes) };
-}
-
-function decodeWhole(
-  { element, bytes: codecs }: Layout,
-  shape: readonly number[],
-  encoded: Encoded,
-  site: Site,
-): Uint8Array {
-  const length = countOf(shape) * element.width;
-  const stored = decodeBytes(codecs, encoded, length, site);
-  requireLength(stored.length, length, site);
-  return toNative(element, stored);
-}
-
-function requireLength(found: number, length: number, site: Site): void {
-  if (found !== length) failDamaged(site, `expected ${length} bytes of elements, found ${found}`);
+  return readBox({ shape, element, codecs, encoded }, box, reading);
 }
 
 const ENTRY_BYTES = 16;

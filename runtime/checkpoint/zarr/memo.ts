@@ -1,5 +1,5 @@
 // Decoded chunks of which only a part was wanted: the next box is often the next part of one of them.
-import type { Forward } from "./forward.ts";
+import type { Large } from "./forward.ts";
 
 /** All of a chunk, and the memory that its bytes lie in if that is its own, for another chunk when this one goes. */
 export type Whole = { readonly bytes: Uint8Array; readonly memory?: Uint8Array };
@@ -7,11 +7,11 @@ export type Whole = { readonly bytes: Uint8Array; readonly memory?: Uint8Array }
 /** A chunk that was found to be whole, and is read where it lies. */
 export const SOUND = "sound";
 
-/** What there is of a chunk: all of it, or as much as was wanted so far, or nothing but that it is sound. */
-export type Kept = Whole | Forward | typeof SOUND;
+/** What there is of a chunk: all of it, or the way to more of it, or nothing but that it is sound. */
+export type Kept = Whole | Large | typeof SOUND;
 
 export const isWhole = (kept: Kept): kept is Whole => kept !== SOUND && "bytes" in kept;
-export const isForward = (kept: Kept): kept is Forward => kept !== SOUND && !isWhole(kept);
+export const isLarge = (kept: Kept): kept is Large => kept !== SOUND && !isWhole(kept);
 
 /** The chunks decoded last, by name, in the order in which they were used. */
 export type Memo = Map<string, Kept>;
