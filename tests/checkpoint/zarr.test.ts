@@ -421,9 +421,10 @@ describe("a chunk too large to be kept", () => {
     [first, last],
   ];
   const valuesAt = (at: number, bytes: Uint8Array): Uint8Array => {
-    for (let i = 0; i < bytes.length; i += BLOCK - ((at + i) % BLOCK)) {
-      const end = i + BLOCK - ((at + i) % BLOCK);
+    for (let i = 0; i < bytes.length; ) {
+      const end = Math.min(bytes.length, i + BLOCK - ((at + i) % BLOCK));
       bytes.fill(valueAt(at + i), i, end);
+      i = end;
     }
     return bytes;
   };
