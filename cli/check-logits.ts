@@ -95,7 +95,7 @@ export const checkLogits: Command<typeof flags> = {
   usage:
     "check-logits <config.yml | base> [key=value ...] --golden_logits_path=<file.jsonl> --max_kl_div=<x>",
   details: [
-    "Takes MaxText's golden files (JSON Lines or a pickle, with tokens and logits) and its flags; a pickle is read, nothing in it is called. A record's mtp_logits, one row less, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from load_parameters_path or the folder that model_name names.",
+    "Takes MaxText's golden files (JSON Lines or a pickle, with tokens and logits) and its flags; a pickle is read, nothing in it is called. A record's mtp_logits, one row fewer, are held against the checkpoint's multi-token prediction head. Every record is run at its own length; weights come from load_parameters_path or the folder that model_name names.",
     "--run_hf_model runs transformers beside it, on four prompts of its own.",
     "At least one of --max_kl_div and --atol is needed. Exit code 0 when every record passes, 1 when one does not.",
   ],

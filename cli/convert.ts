@@ -158,7 +158,7 @@ export const convert: Command<typeof flags> = {
   details: [
     "FROM is a Hugging Face folder or an Orbax checkpoint of MaxText (an item, a step, the folder of steps, or the run's); what it is, and whether its layers are stacked, is found by looking. TO is a folder: for transformers, or the one in which MaxText's step goes (TO/0/items), beside other steps if there are any. --to=maxtext on a checkpoint of MaxText changes between layers stacked and single (scan_layers=true|false).",
     "MaxText's own lines work too: model_name, base_output_directory, scan_layers, --hf_model_path for to_maxtext, load_parameters_path for to_huggingface.",
-    "Every tensor keeps its dtype unless weight_dtype is given. Configuration and tokenizer go along, in TO/0/hugging_face beside MaxText's item, which is one OCDBT database of zarr v3 arrays unless checkpoint_storage_use_ocdbt or checkpoint_storage_use_zarr3 says otherwise. Tensors mtp.* are kept both ways. A run that was cut off goes on where it was, when the same line is given again. The examples take what the one of `q3c run` saves.",
+    "Every tensor keeps its dtype unless weight_dtype is given. Configuration and tokenizer go along, in TO/0/hugging_face beside MaxText's item, which is one OCDBT database of zarr v3 arrays unless checkpoint_storage_use_ocdbt or checkpoint_storage_use_zarr3 says otherwise. Tensors mtp.* are kept both ways. A run that was cut off goes on where it was, when the same line is given again. The examples convert what the example of `q3c help run` saves.",
   ],
   examples: [
     "q3c convert out/tiny/hugging_face/3 out/maxtext",

@@ -17,8 +17,8 @@ export const decode: Command<typeof flags> = {
   usage: "decode <config.yml | base> [key=value ...]",
   details: [
     "Takes MaxText's keys: prompt (at most max_prefill_predict_length tokens), max_target_length, and how a token is chosen: decode_sampling_strategy, decode_sampling_nucleus_p, decode_sampling_top_k, decode_sampling_temperature. Weights come from load_parameters_path or the folder that model_name names, else they are new ones; the tokenizer from tokenizer_path, else it is the one beside the weights.",
-    "An answer ends with an end-of-text token of the tokenizer, generation_config.json or config.json; else it has max_target_length - max_prefill_predict_length + 1 tokens, as MaxText's. use_chat_template=true makes the prompt a user's turn, after system_prompt, by the tokenizer's template or chat_template_path. Several prompts are answered per_device_batch_size at a time.",
-    "num_speculative_tokens=k lets the multi-token prediction head of the checkpoint draft k tokens, which the model checks in one run: the same greedy answer, in less time where drafts are right. How many were is said at the end.",
+    "An answer ends with an end-of-text token of the tokenizer, generation_config.json or config.json; else it has max_target_length - max_prefill_predict_length + 1 tokens, like MaxText's. use_chat_template=true makes the prompt a user's turn, after system_prompt, by the tokenizer's template or chat_template_path. Several prompts are answered per_device_batch_size at a time.",
+    "num_speculative_tokens=k lets the multi-token prediction head of the checkpoint draft k tokens, which the model checks in one run: the same greedy answer, in less time where drafts are right. How many drafts were right is printed at the end.",
     "Text is printed as it comes. With --json each line is a JSON object, whose kind is start, answer, speed or drafts; return_log_prob=true puts log probabilities into answers.",
   ],
   examples: [

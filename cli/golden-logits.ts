@@ -16,10 +16,10 @@ const flags = {
     doc: "the model: a Hugging Face folder, or with --engine=hf a name of the Hub",
   },
   "output-path": { value: "string", doc: "the golden file" },
-  prompts: { value: "string", doc: "texts with semicolons between" },
+  prompts: { value: "string", doc: "texts, separated by semicolons" },
   engine: {
     value: "string",
-    doc: "what computes: q3c, or hf for transformers in Python (hf if --model-id is no folder)",
+    doc: "what computes: q3c, or hf for transformers in Python (hf if --model-id is not a folder)",
   },
   python: { value: "string", doc: "the Python of --engine=hf (Q3C_PYTHON, else python3)" },
   "hf-model-path": { value: "string", doc: "the weights, if --model-id is only the tokenizer" },
@@ -29,11 +29,11 @@ const flags = {
     default: "float32",
   },
   "trust-remote-code": { doc: "let transformers run code that comes with the model (MaxText does unasked)" },
-  "apply-chat-template": { doc: "make a chat of one question of each prompt" },
+  "apply-chat-template": { doc: "make each prompt a chat of one question" },
   "output-format": { value: "string", doc: "json (JSON Lines) or pickle", default: "json" },
   overwrite: { doc: "let --output-path replace a file" },
   "gcs-bucket": { value: "string", doc: "refused: q3c writes local files" },
-  "image-paths": { value: "string", doc: "refused: q3c knows text" },
+  "image-paths": { value: "string", doc: "refused: q3c takes text only" },
 } as const;
 
 type Given = Call<typeof flags>["flags"];
@@ -113,7 +113,7 @@ async function* transformersLogits(
     fail(
       {
         code: "bad-flag-value",
-        message: `--engine=hf knows no configuration, found \`${args[0]}\``,
+        message: `--engine=hf takes no configuration, found \`${args[0]}\``,
         help: "name the model with --model-id alone",
       },
       2,

@@ -24,7 +24,7 @@ export function generalHelp(commands: readonly Command[], columns: number): read
   const modules = commands.flatMap(({ name, maxTextModules = [] }) =>
     maxTextModules.map((one) => [one, name]),
   );
-  const pasted = "A MaxText command line can be pasted behind `q3c` as it is; its module says the command:";
+  const pasted = "A MaxText command line can be pasted after `q3c` as it is; its module names the command:";
   return [
     ...wrap(
       `q3c ${version}: compiles and runs Qwen3-Next and its relatives from MaxText command lines`,

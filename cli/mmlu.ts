@@ -61,7 +61,7 @@ export const mmlu: Command<typeof flags> = {
   usage: "mmlu <config.yml | base> [key=value ...] --data_path=<folder> [--num_fewshot=5]",
   details: [
     "Reads the files of cais/mmlu (Parquet), of the first publication (CSV in test/ and dev/) and JSON Lines with question, choices, answer and subject. Nothing is downloaded.",
-    'With --scoring=likelihood the answer is the letter with the highest log likelihood after the prompt, as lm-evaluation-harness scores `mmlu`; prompt and letter may take max_target_length - 1 tokens. With --scoring=generation the model writes, as decode_sampling_* say, until a capital letter stands behind "Answer:" or "The answer is", as MaxText\'s mmlu_eval has it; the prompt may take max_prefill_predict_length tokens. A longer prompt loses its beginning.',
+    'With --scoring=likelihood the answer is the letter with the highest log likelihood after the prompt, as lm-evaluation-harness scores `mmlu`; prompt and letter may take max_target_length - 1 tokens. With --scoring=generation the model writes, as decode_sampling_* say, until a capital letter follows "Answer:" or "The answer is", as MaxText\'s mmlu_eval has it; the prompt may take max_prefill_predict_length tokens. A longer prompt loses its beginning.',
     "Weights and tokenizer are those of `q3c decode`. --limit counts for each subject, as in lm-evaluation-harness.",
   ],
   examples: [

@@ -1,4 +1,4 @@
-// A MaxText command line pasted behind `q3c`: the Python module says which command is meant.
+// A MaxText command line pasted after `q3c`: the Python module says which command is meant.
 import { didYouMean, fail } from "../compiler/diag.ts";
 import type { Command } from "./command.ts";
 
@@ -40,6 +40,6 @@ export function commandForModule(module: string, commands: readonly Command[]): 
   const found = commands.find(({ maxTextModules }) => maxTextModules?.includes(module));
   if (found) return found;
   const known = commands.flatMap(({ maxTextModules = [] }) => maxTextModules);
-  const message = `there is no command for the module \`${module}\`; known are ${known.join(", ") || "none"}`;
+  const message = `there is no command for the module \`${module}\`; the known ones are ${known.join(", ") || "none"}`;
   return fail({ code: "unknown-module", message, help: didYouMean(module, known) }, 2);
 }

@@ -39,7 +39,7 @@ export const run: Command = {
     io.whenInterrupted(() => {
       if (next === undefined) return "";
       if (!config.values.enable_checkpointing) return "nothing is saved (enable_checkpointing=false)";
-      if (next === 0) return "no checkpoint was saved, the same command begins anew";
+      if (next === 0) return "no checkpoint was saved: the same command begins anew";
       return `the same command goes on at step ${next}`;
     });
     await train(config, engine, {

@@ -16,10 +16,10 @@ const flags = {
 
 export const serve: Command<typeof flags> = {
   name: "serve",
-  summary: "Serve a model over HTTP, as OpenAI's API.",
+  summary: "Serve a model over HTTP, with OpenAI's API.",
   usage: "serve <config.yml | base> [key=value ...] [--port=8000]",
   details: [
-    "Endpoints: /v1/completions (echo, logprobs, stream), /v1/chat/completions, /v1/models, /health, and vLLM's /tokenize, /detokenize and /tokenizer_info. The model's name is model_name; prompt and answer take max_target_length tokens together. A request says how its tokens are chosen; decode_sampling_* count for nothing here.",
+    "Endpoints: /v1/completions (echo, logprobs, stream), /v1/chat/completions, /v1/models, /health, and vLLM's /tokenize, /detokenize and /tokenizer_info. The model's name is model_name; prompt and answer take max_target_length tokens together. A request says how its tokens are chosen; decode_sampling_* have no effect here.",
     "Weights and tokenizer are those of `q3c decode`, and so is the template of chats (chat_template_path).",
     "lm-evaluation-harness reads it as --model local-completions with base_url=http://127.0.0.1:8000/v1/completions, model=<model_name> and max_length=<max_target_length>, and needs no tokenizer of its own.",
     "There is no password: whoever reaches the port may use the model. Ctrl-C or SIGTERM answers what was asked and ends; a second one ends at once.",

@@ -75,7 +75,7 @@ export function subjectsOf(word: string, config: Config | undefined): readonly S
   return fail(
     {
       code: "unknown-word",
-      message: `\`${word}\` is no configuration key, computed value, topic, op or pass`,
+      message: `\`${word}\` is not a configuration key, computed value, topic, op or pass`,
       help,
     },
     2,

@@ -161,7 +161,7 @@ function refuseSharedHomes(frame: Frame, homes: readonly Origin[], syntax: reado
     if (earlier)
       fail({
         code: "arch-name",
-        message: `\`${name}\` is already where another parameter comes from`,
+        message: `another parameter already comes from \`${name}\``,
         at,
         notes: [{ message: "first here", at: earlier }],
       });

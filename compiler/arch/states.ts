@@ -37,7 +37,7 @@ export function statesOf(frame: Frame, op: OpDef, { nameAt, value }: NamedArgume
       code: "arch-state",
       message: `\`${op.name}\` keeps nothing of earlier tokens`,
       at: nameAt,
-      help: `what does: ${ops.flatMap((other) => (other.resume ? [other.name] : [])).join(", ")}`,
+      help: `ops that do: ${ops.flatMap((other) => (other.resume ? [other.name] : [])).join(", ")}`,
     });
   const { states } = op.resume;
   const items = value.kind === "list" ? value.items : [value];

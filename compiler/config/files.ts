@@ -64,7 +64,7 @@ export function findConfigFile(name: string, places: Places, from = places.cwd, 
       }
     : {
         code: "missing-file",
-        message: `there is no \`${name}\`; packaged are ${shipped.join(", ")}`,
+        message: `there is no \`${name}\`; the packaged ones are ${shipped.join(", ")}`,
         at,
         help: didYouMean(basename(wanted, ".yml"), shipped),
       };

@@ -114,7 +114,7 @@ function customMesh(settings: Settings, configFile: string, places: Places): Set
       );
   const shipped = shippedNames(join(places.modelsDir, "custom_mesh_and_rule"), ".yml");
   if (path === undefined) {
-    const message = `there is no custom_mesh_and_rule/${name}.yml; packaged are ${shipped.join(", ") || "none"}`;
+    const message = `there is no custom_mesh_and_rule/${name}.yml; the packaged ones are ${shipped.join(", ") || "none"}`;
     throw new Q3Error(
       { code: "missing-file", message, at: setting.raw.at, help: didYouMean(name, shipped) },
       2,

@@ -28,7 +28,7 @@ export function devicesOfTopology(
       known.map((one) => `${one}-${digits || "8"}`),
     );
     return {
-      problem: `there is no topology \`${name}\`; topologies are ${known.map((one) => `${one}-N`).join(", ")}`,
+      problem: `there is no topology \`${name}\`; the topologies are ${known.map((one) => `${one}-N`).join(", ")}`,
       help,
     };
   }

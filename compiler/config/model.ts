@@ -16,7 +16,7 @@ function unknownModel(name: string, places: Places, at: Span | undefined): Diagn
   const shipped = shippedNames(places.modelsDir, ".yml").filter((one) => one !== "base");
   const message = name.includes("/")
     ? `there is no folder \`${name}\``
-    : `there is no model \`${name}\`: neither models/${name}.yml nor a folder with a config.json; packaged are ${shipped.join(", ")}`;
+    : `there is no model \`${name}\`: neither models/${name}.yml nor a folder with a config.json; the packaged ones are ${shipped.join(", ")}`;
   return { code: "unknown-model", message, at, help: didYouMean(name, shipped) };
 }
 

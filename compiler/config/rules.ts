@@ -279,7 +279,7 @@ function archFile(c: Context): string {
   return badValue(
     c,
     ["decoder_block"],
-    `the architecture \`${shownPath(path, places)}\` ${what}; shipped are ${shipped.join(", ") || "none"}`,
+    `the architecture \`${shownPath(path, places)}\` ${what}; the packaged ones are ${shipped.join(", ") || "none"}`,
   );
 }
 

@@ -189,7 +189,7 @@ const readString = (image: string): string => (image.startsWith('"') ? (JSON.par
 
 let parser: ModuleParser | undefined;
 
-/** The place of a token; of the end of the text, behind it. */
+/** The place of a token; at the end of the text, the place after it. */
 export const spanOf = (source: Source, token: IToken): Span => {
   const start = Number.isFinite(token.startOffset) ? token.startOffset : source.text.length;
   return { source, start, end: start + Math.max(1, token.image.length) };

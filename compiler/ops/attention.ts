@@ -23,7 +23,7 @@ export function expectHeads(op: string, ins: readonly TensorType[]): TensorType 
   const [q, k, v] = [at(ins, 0), at(ins, 1), at(ins, 2)];
   if ([q, k, v].some((x) => rankOf(x) !== 4)) broken(op, "q, k and v have four dims");
   const [heads, kvHeads] = [dimAt(q, 2).size, dimAt(k, 2).size];
-  if (heads % kvHeads !== 0) broken(op, `${heads} query heads are no multiple of ${kvHeads} key heads`);
+  if (heads % kvHeads !== 0) broken(op, `${heads} query heads are not a multiple of ${kvHeads} key heads`);
   expectFloats(op, q, k, v);
   expectDims(op, "k is", k.dims, [dimAt(q, 0), dimAt(k, 1), dimAt(k, 2), dimAt(q, 3)]);
   expectDims(op, "v is", v.dims, [...k.dims.slice(0, 3), dimAt(v, 3)]);

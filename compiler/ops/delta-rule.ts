@@ -237,7 +237,7 @@ const gatedDeltaRule: OpDef<{ chunk_size: number }> = {
         broken("gated_delta_rule", `q, k and v have four dims, got [${formatDims(x.dims)}]`);
     const [heads, valueHeads] = [dimAt(k, 2).size, dimAt(v, 2).size];
     if (valueHeads % heads !== 0)
-      broken("gated_delta_rule", `${valueHeads} value heads are no multiple of ${heads} key heads`);
+      broken("gated_delta_rule", `${valueHeads} value heads are not a multiple of ${heads} key heads`);
     if (chunk_size < 0) broken("gated_delta_rule", `chunk_size is zero or more, got ${chunk_size}`);
     expectDims("gated_delta_rule", "q has k's dims", q.dims, k.dims);
     expectDims("gated_delta_rule", "k begins as", k.dims.slice(0, 2), v.dims.slice(0, 2));

@@ -42,7 +42,7 @@ const unpackFrom = (wrapping: Wrapping): Unpack =>
         alignBits(bits);
         wrapping.readTrailer(bits, sum, length);
       } while (wrapping.isRepeated && !isAtEnd(bits));
-      if (!isAtEnd(bits)) damage("there are bytes behind its end");
+      if (!isAtEnd(bits)) damage("there are bytes after its end");
     } catch (error) {
       if (!(error instanceof Damage)) throw error;
       refuse(`not whole ${wrapping.name} data: ${error.message}`);

@@ -185,7 +185,7 @@ export function stackingProblem(params: readonly ParamDecl[]): Diagnostic | unde
     if (slots.some(([, count]) => count * slots.length !== total))
       return problem(
         "layers-left-over",
-        `${total} layers are no whole number of cycles of ${slots.length}, and MaxText drops those left over`,
+        `${total} layers are not a whole number of cycles of ${slots.length}, and MaxText drops those left over`,
       );
   }
   return undefined;

@@ -49,7 +49,7 @@ function readBox(
   if (width < 1)
     fail({
       code: "tensor-dtype",
-      message: `tensor \`${name}\`: elements of ${dtype} share bytes, so that it is only read whole`,
+      message: `tensor \`${name}\`: elements of ${dtype} share bytes, so it can only be read whole`,
       at: { file: path },
     });
   const whole = wholeBox(shape);

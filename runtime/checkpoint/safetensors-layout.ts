@@ -72,7 +72,7 @@ export function sizeOf(path: string, { name, dtype, shape }: StoredTensor): numb
   if (size !== undefined) return size;
   return fail({
     code: "safetensors-shape",
-    message: `tensor \`${name}\`: ${dtype} [${shape.join(", ")}] is no whole number of bytes`,
+    message: `tensor \`${name}\`: ${dtype} [${shape.join(", ")}] is not a whole number of bytes`,
     at: { file: path },
   });
 }

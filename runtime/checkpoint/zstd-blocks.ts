@@ -20,7 +20,7 @@ const RAW = 0;
 export const REPEATED_BYTE = 1;
 export const COMPRESSED = 2;
 
-/** Decoded bytes up to `end`, with room for a block behind them; offsets go back to the first of them at most. */
+/** Decoded bytes up to `end`, with room for a block after them; offsets go back to the first of them at most. */
 export type Output = { bytes: Uint8Array; end: number };
 
 /** What blocks of a frame hand on to those after them. */

@@ -146,7 +146,7 @@ const openHead = (config: Config): DraftHead =>
   fail(
     {
       code: "decode-draft",
-      message: `num_speculative_tokens=${config.values.num_speculative_tokens} takes a head for multi-token prediction, and the weights have none`,
+      message: `num_speculative_tokens=${config.values.num_speculative_tokens} needs a head for multi-token prediction, and the weights have none`,
       at: config.spanOf("num_speculative_tokens"),
       help: "name a checkpoint that holds mtp.* tensors, or leave num_speculative_tokens out",
     },

@@ -271,7 +271,7 @@ function checkTokens(
     if (stranger !== undefined)
       fail({
         code: "decode-token",
-        message: `the token ${stranger} is none of the model's, which are 0 to ${vocab - 1}`,
+        message: `the model has no token ${stranger}: its tokens are 0 to ${vocab - 1}`,
         help: "the tokenizer and the model do not belong together",
       });
     const total = (lengths[r] ?? 0) + row.length;

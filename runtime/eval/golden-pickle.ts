@@ -10,7 +10,11 @@ import { type PickleValue, readPickle } from "./pickle.ts";
 export function* goldenInPickle(path: string, file: number): Generator<GoldenRecord, void> {
   const all = readPickle(path, file);
   if (typeof all !== "object" || all?.kind !== "list")
-    return fail({ code: "golden-record", message: "the pickle is no list of records", at: { file: path } });
+    return fail({
+      code: "golden-record",
+      message: "the pickle is not a list of records",
+      at: { file: path },
+    });
   if (all.items.length === 0)
     fail({ code: "golden-empty", message: "the file has no records", at: { file: path } });
   for (const [index, item] of all.items.entries()) {
@@ -30,7 +34,7 @@ function fieldsOf(entries: ReadonlyMap<PickleValue, PickleValue>, file: number, 
     if (value !== undefined) take(value);
   };
   read("prompt", (value) => {
-    fields.prompt = typeof value === "string" ? value : refuse("`prompt` is no text");
+    fields.prompt = typeof value === "string" ? value : refuse("`prompt` is not a text");
   });
   read("tokens", (value) => {
     fields.tokens = numbersOf("tokens", value, file, refuse);
@@ -71,7 +75,7 @@ function numbersOf(name: string, value: PickleValue, file: number, refuse: Refus
 }
 
 function tableOf(name: string, value: PickleValue, file: number, refuse: Refuse): Table {
-  if (!isWhole(value)) return refuse(`\`${name}\` is no NumPy array`);
+  if (!isWhole(value)) return refuse(`\`${name}\` is not a NumPy array`);
   const { shape } = value;
   const [rows = 0, vocab = 0] = shape;
   if (shape.length !== 2)

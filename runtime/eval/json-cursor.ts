@@ -55,7 +55,7 @@ export const openCursor = (file: string, next: JsonCursor["next"]): JsonCursor =
   scalar: 0,
 });
 
-// Puts the next bytes behind the unread ones, which then begin at 0.
+// Puts the next bytes after the unread ones, which then begin at 0.
 function more(cursor: JsonCursor): boolean {
   const bytes = cursor.next();
   if (!bytes) return false;

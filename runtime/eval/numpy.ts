@@ -57,7 +57,9 @@ type Refuse = (problem: string) => never;
 export function dtypeFrom([name]: readonly PickleValue[], refuse: Refuse): NumpyDType {
   const element = typeof name === "string" ? elements.get(name) : undefined;
   if (!element)
-    return refuse(`an array of dtype ${JSON.stringify(name)}; known are ${[...elements.keys()].join(", ")}`);
+    return refuse(
+      `an array of dtype ${JSON.stringify(name)}; the known ones are ${[...elements.keys()].join(", ")}`,
+    );
   return { kind: "dtype", name: String(name), element };
 }
 
@@ -68,7 +70,7 @@ const isSize = (value: PickleValue): value is number =>
 export function arrayFrom([bytes, dtype, shape, order]: readonly PickleValue[], refuse: Refuse): WholeArray {
   if (typeof dtype !== "object" || dtype?.kind !== "dtype") return refuse("an array without a dtype");
   if (typeof shape !== "object" || shape?.kind !== "tuple" || !shape.items.every(isSize))
-    return refuse("an array whose shape is no tuple of sizes");
+    return refuse("an array whose shape is not a tuple of sizes");
   if (typeof bytes !== "object" || bytes?.kind !== "bytes") return refuse("an array without its bytes");
   const wanted = shape.items.reduce((n, size) => n * size, dtype.element.size);
   if (wanted !== bytes.length)

@@ -32,7 +32,7 @@ export type OpenModel = {
   readonly stops: ReadonlySet<number>;
   /** By id, 1 where a text may hold it. */
   readonly allowed: Uint8Array;
-  /** The tokens of a text, behind beginning-of-text if the model is used to it. */
+  /** The tokens of a text, after beginning-of-text if the model is used to it. */
   encode(text: string): readonly number[];
   /** A conversation as the text that the model was trained to continue. */
   chat(messages: readonly Message[]): string;

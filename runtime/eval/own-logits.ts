@@ -54,7 +54,7 @@ function promptEncoder(
       fail({
         code: "golden-prompt",
         message: `the prompt ${said} has no tokens`,
-        help: "prompts have semicolons between, and none at the end",
+        help: "separate prompts by semicolons, without one at the end",
       });
     const stranger = tokens.find((id) => id >= values.vocab_size);
     if (stranger !== undefined)

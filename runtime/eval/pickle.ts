@@ -200,7 +200,7 @@ function called(m: Machine): PickleValue {
       // Empty until its state is set.
       return { kind: "array", shape: [0], dtype: undefined, isFortran: false, bytes: undefined };
     default:
-      return refuse(m, `\`${callee.name}\` is no function`);
+      return refuse(m, `\`${callee.name}\` is not a function`);
   }
 }
 

@@ -166,7 +166,7 @@ function parseLine(line: string, command: string): Said | Missing {
     return JSON.parse(line) as Said | Missing;
   } catch {
     const shown = line.length > 60 ? `${line.slice(0, 60)}…` : line;
-    const message = `\`${command}\` printed \`${shown}\`, which is no record of logits`;
+    const message = `\`${command}\` printed \`${shown}\`, which is not a record of logits`;
     return fail({ code: "python-failed", message });
   }
 }

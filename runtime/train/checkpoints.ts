@@ -113,7 +113,7 @@ function failDamaged(root: string, problems: readonly Diagnostic[]): never {
   const damaged = (whole < 0 ? steps : steps.slice(0, whole)).map((step) => basename(step)).join(", ");
   return fail({
     code: "checkpoint-damaged",
-    message: `the run cannot go on: damaged or unfinished is ${damaged}, ${whole < 0 ? "and no step is whole" : `the last whole step is ${basename(steps[whole] ?? "")}`}`,
+    message: `the run cannot go on from ${damaged}, damaged or unfinished; ${whole < 0 ? "no step is whole" : `the last whole step is ${basename(steps[whole] ?? "")}`}`,
     at: { file: root },
     notes: problems.map(({ message, at }) => ({ message, at })),
     help: `remove ${damaged} there and run again, to ${whole < 0 ? "start anew" : "go on from the last whole step"}`,

@@ -17,7 +17,7 @@ export function holdRun(directory: string): () => void {
   if (isTaken(directory))
     fail({
       code: "run-held",
-      message: "this process trains this run already",
+      message: "this process is already training this run",
       at: { file: directory },
       help: "wait for it, or choose another run_name",
     });
@@ -41,9 +41,9 @@ export function holdRun(directory: string): () => void {
     release();
     fail({
       code: "run-held",
-      message: `process ${pid} trains this run`,
+      message: `process ${pid} is training this run`,
       at: { file: directory },
-      help: `wait for it, or choose another run_name; if it is no training, remove ${file}`,
+      help: `wait for it, or choose another run_name; if that process is not training, remove ${file}`,
     });
   }
   return release;

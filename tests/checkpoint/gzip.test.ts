@@ -159,7 +159,7 @@ test("members of gzip one after another are one text; what is no member is refus
     "not whole gzip data: it does not begin with 1f8b",
   );
   expect(refusal(unzlib, Buffer.concat([deflateSync(a), Buffer.of(0)]))).toBe(
-    "not whole zlib data: there are bytes behind its end",
+    "not whole zlib data: there are bytes after its end",
   );
   expect(refusal(gunzip, new Uint8Array())).toBe("not whole gzip data: the data is cut short");
 });

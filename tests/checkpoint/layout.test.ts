@@ -103,7 +103,7 @@ test("layers that MaxText cannot stack are refused with the reason", () => {
   });
   expect(refusal({ ...layers(6), inhomogeneous_layer_cycle_interval: 4 })).toEqual({
     code: "layers-left-over",
-    message: expect.stringContaining("6 layers are no whole number of cycles of 4"),
+    message: expect.stringContaining("6 layers are not a whole number of cycles of 4"),
   });
   expect(refusal({ ...layers(4), inhomogeneous_layer_cycle_interval: 1 })).toEqual({
     code: "layers-differ",

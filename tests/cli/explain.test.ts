@@ -85,7 +85,7 @@ test("unknown words and values that cannot be are exit 2", async () => {
   expect(await q3c(["explain", "base_embd_dim"])).toMatchObject({
     code: 2,
     out: "",
-    err: "unknown-word: `base_embd_dim` is no configuration key, computed value, topic, op or pass\nhelp: did you mean `base_emb_dim`?",
+    err: "unknown-word: `base_embd_dim` is not a configuration key, computed value, topic, op or pass\nhelp: did you mean `base_emb_dim`?",
   });
   expect((await q3c(["explain", "qqqqqqqqqqqqqqqqqq"])).err).toMatch(/help: `q3c explain` lists all words$/);
   expect(await q3c(["explain", "scan", "steps=5"])).toMatchObject({

@@ -141,7 +141,7 @@ test("variables in front of a pasted line are the command's environment", async 
 test("a pasted line without a known module is an error that says what is known", async () => {
   expect(await refused("python3", "-m", "maxtext.ecko")).toBe(
     [
-      "unknown-module: there is no command for the module `maxtext.ecko`; known are maxtext.echo, MaxText.echo",
+      "unknown-module: there is no command for the module `maxtext.ecko`; the known ones are maxtext.echo, MaxText.echo",
       "help: did you mean `maxtext.echo`?",
     ].join("\n"),
   );

@@ -97,7 +97,7 @@ test("MaxText's own line runs transformers, in the Python that Q3C_PYTHON names"
 
 test.each<[flags: string[], says: string]>([
   [["--prompts=a"], "missing-flag: --output-path is needed: the golden file"],
-  [["--output-path=x.jsonl"], "missing-flag: --prompts is needed: texts with semicolons between"],
+  [["--output-path=x.jsonl"], "missing-flag: --prompts is needed: texts, separated by semicolons"],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--output-format=jsn"],
     "bad-flag-value: --output-format is one of json, pickle, got jsn\nhelp: did you mean `json`?",
@@ -116,7 +116,7 @@ test.each<[flags: string[], says: string]>([
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--model-id=m", "--engine=hf", "base"],
-    "bad-flag-value: --engine=hf knows no configuration, found `base`\nhelp: name the model with --model-id alone",
+    "bad-flag-value: --engine=hf takes no configuration, found `base`\nhelp: name the model with --model-id alone",
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--gcs-bucket=b"],
@@ -124,7 +124,7 @@ test.each<[flags: string[], says: string]>([
   ],
   [
     ["--output-path=x.jsonl", "--prompts=a", "--image-paths=i.png"],
-    "bad-flag-value: --image-paths is not supported: q3c knows text",
+    "bad-flag-value: --image-paths is not supported: q3c takes text only",
   ],
 ])("golden-logits %j", async (flags, says) => {
   expect(await q3c(["golden-logits", ...flags])).toMatchObject({ code: 2, out: "", err: says });
@@ -169,7 +169,7 @@ test("what is wrong with the call is said before weights are opened", async () =
   expect(await said("check-logits", `--golden_logits_path=${bad}`, ...taken)).toMatch(/: file-exists: /);
   const out = `--output-path=${join(none, "..", "g.jsonl")}`;
   expect(await said("golden-logits", out, "--prompts=a;;b;")).toBe(
-    'golden-prompt: the prompt "" has no tokens\nhelp: prompts have semicolons between, and none at the end',
+    'golden-prompt: the prompt "" has no tokens\nhelp: separate prompts by semicolons, without one at the end',
   );
   expect(await said("golden-logits", out, "--prompts=a")).toMatch(/no-weights/);
 });

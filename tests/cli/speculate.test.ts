@@ -67,6 +67,6 @@ test("without a head there is no drafting", async () => {
   const { code, err } = await decode("plain", "num_speculative_tokens=2");
   expect([code, err.split("\n")[0]]).toEqual([
     2,
-    "command line:1:24: decode-draft: num_speculative_tokens=2 takes a head for multi-token prediction, and the weights have none",
+    "command line:1:24: decode-draft: num_speculative_tokens=2 needs a head for multi-token prediction, and the weights have none",
   ]);
 });

@@ -170,7 +170,7 @@ tellsErrors([
     claim: "a model that does not exist",
     args: ["base", "model_name=qwen3-next-tony"],
     says: [
-      "command line:1:12: unknown-model: there is no model `qwen3-next-tony`: neither models/qwen3-next-tony.yml nor a folder with a config.json; packaged are qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
+      "command line:1:12: unknown-model: there is no model `qwen3-next-tony`: neither models/qwen3-next-tony.yml nor a folder with a config.json; the packaged ones are qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
       "  model_name=qwen3-next-tony",
       "             ^^^^^^^^^^^^^^^",
       "help: did you mean `qwen3-next-tiny`?",
@@ -197,7 +197,7 @@ tellsErrors([
     claim: "an architecture that does not exist",
     args: ["base", "decoder_block=llama2"],
     says: [
-      "command line:1:15: bad-value: the architecture `models/llama2.arch` does not exist; shipped are qwen3, qwen3-next",
+      "command line:1:15: bad-value: the architecture `models/llama2.arch` does not exist; the packaged ones are qwen3, qwen3-next",
       "  decoder_block=llama2",
       "                ^^^^^^",
     ],
@@ -207,7 +207,7 @@ tellsErrors([
     files: { "a.yml": "base_config: base.yml\ndecoder_block: mine.arch\n" },
     args: ["a.yml"],
     says: [
-      "a.yml:2:16: bad-value: the architecture `mine.arch` does not exist; shipped are qwen3, qwen3-next",
+      "a.yml:2:16: bad-value: the architecture `mine.arch` does not exist; the packaged ones are qwen3, qwen3-next",
       "  decoder_block: mine.arch",
       "                 ^^^^^^^^^",
     ],
@@ -216,7 +216,7 @@ tellsErrors([
     claim: "a configuration that does not exist",
     args: ["bse.yml"],
     says: [
-      "missing-file: there is no `bse.yml`; packaged are base, qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
+      "missing-file: there is no `bse.yml`; the packaged ones are base, qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
       "help: did you mean `base`?",
     ],
   },
@@ -234,7 +234,7 @@ tellsErrors([
     files: { "a.yml": "base_config: bas.yml\n" },
     args: ["a.yml"],
     says: [
-      "a.yml:1:14: missing-file: there is no `bas.yml`; packaged are base, qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
+      "a.yml:1:14: missing-file: there is no `bas.yml`; the packaged ones are base, qwen3-0.6b, qwen3-next-80b-a3b, qwen3-next-tiny",
       "  base_config: bas.yml",
       "               ^^^^^^^",
       "help: did you mean `base`?",
@@ -477,7 +477,7 @@ tellsErrors([
     claim: "a topology that does not exist",
     args: [...tiny, "compile_topology=v5q-64"],
     says: [
-      "command line:1:18: bad-value: there is no topology `v5q-64`; topologies are v4-N, v5p-N, v5e-N, v6e-N, tpu7x-N",
+      "command line:1:18: bad-value: there is no topology `v5q-64`; the topologies are v4-N, v5p-N, v5e-N, v6e-N, tpu7x-N",
       "  compile_topology=v5q-64",
       "                   ^^^^^^",
       "help: did you mean `v5p-64`?",
@@ -559,7 +559,7 @@ tellsErrors([
     claim: "a mesh that does not exist",
     args: [...tiny, "custom_mesh_and_rule=pure-fsdp"],
     says: [
-      "command line:1:22: missing-file: there is no custom_mesh_and_rule/pure-fsdp.yml; packaged are none",
+      "command line:1:22: missing-file: there is no custom_mesh_and_rule/pure-fsdp.yml; the packaged ones are none",
       "  custom_mesh_and_rule=pure-fsdp",
       "                       ^^^^^^^^^",
     ],

@@ -126,7 +126,7 @@ test.each<[claim: string, bytes: Uint8Array, message: string]>([
   ["nothing on the stack", python(...START, "a."), "g.pkl: pickle: byte 2: there is nothing to take"],
   ["no mark", python(...START, "]e."), "g.pkl: pickle: byte 3: there is no mark to go back to"],
   ["nothing remembered", python(...START, "h\x07."), "g.pkl: pickle: byte 2: nothing was remembered as 7"],
-  ["a lone value", python(...START, "N."), "g.pkl: golden-record: the pickle is no list of records"],
+  ["a lone value", python(...START, "N."), "g.pkl: golden-record: the pickle is not a list of records"],
   ["no records", python(...START, "]."), "g.pkl: golden-empty: the file has no records"],
   ["a record of nothing", python(...START, "]Na."), "g.pkl: golden-record: record 0: a record is a dict"],
   [

@@ -103,7 +103,7 @@ test.each<[claim: string, body: string, message: string]>([
   [
     "something else than records",
     'console.log("Hello");',
-    "python-failed: `python` printed `Hello`, which is no record of logits",
+    "python-failed: `python` printed `Hello`, which is not a record of logits",
   ],
   [
     "a shape that is not the tokens'",

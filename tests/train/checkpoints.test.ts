@@ -62,7 +62,7 @@ const model = (out: string): Uint8Array =>
 const two = "base_num_decoder_layers=2";
 test.each([
   [[two]],
-  // Three layers are no whole number of cycles of two, so each is saved by itself.
+  // Three layers are not a whole number of cycles of two, so each is saved by itself.
   [["base_num_decoder_layers=3", "inhomogeneous_layer_cycle_interval=2", "weight_dtype=bfloat16"]],
   [[two, "checkpoint_storage_use_zarr3=false", "param_scan_axis=0", "mu_dtype=bfloat16"]],
 ])("a run that was stopped goes on to the same numbers, bit for bit: %j", async (overrides) => {
@@ -250,14 +250,14 @@ test("a damaged latest checkpoint is refused before the first step, with the las
   const data = fs.readdirSync(join(root, "5", "items", "ocdbt.process_0", "d"));
   for (const name of data) fs.truncateSync(join(root, "5", "items", "ocdbt.process_0", "d", name), 9);
   expect(await refused()).toMatch(
-    /unfinished is 5, the last whole step is 4\n.*: note: .*\nhelp: remove 5 there/,
+    /from 5, damaged or unfinished; the last whole step is 4\n.*: note: .*\nhelp: remove 5 there/,
   );
   fs.rmSync(join(root, "4", "items", "_METADATA"));
-  expect(await refused()).toMatch(/unfinished is 5, 4, the last whole step is 2\n/);
+  expect(await refused()).toMatch(/from 5, 4, damaged or unfinished; the last whole step is 2\n/);
   fs.rmSync(join(root, "5"), { recursive: true });
-  expect(await refused()).toMatch(/unfinished is 4, the last whole step is 2\n/);
+  expect(await refused()).toMatch(/from 4, damaged or unfinished; the last whole step is 2\n/);
   fs.rmSync(join(root, "2"), { recursive: true });
-  expect(await refused()).toMatch(/unfinished is 4, and no step is whole\n.*\nhelp: .* start anew/);
+  expect(await refused()).toMatch(/from 4, damaged or unfinished; no step is whole\n.*\nhelp: .* start anew/);
 });
 
 test("a run that another process trains is refused and left as it is; one whose process is gone is taken", async () => {
@@ -282,7 +282,7 @@ test("a run that this very process trains is refused, and goes on undisturbed", 
   const first = run(configOf(out));
   expect(await rejection(run(configOf(link)))).toMatchObject({
     code: "run-held",
-    message: expect.stringContaining("this process trains this run already"),
+    message: expect.stringContaining("this process is already training this run"),
   });
   expect(fs.readdirSync(join(out, "r"))).toContain(`.training-${process.pid}`);
   expect((await first).losses).toHaveLength(6);

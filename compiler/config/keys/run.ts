@@ -16,7 +16,7 @@ import {
 } from "../key.ts";
 
 const storage = inert("it tunes how fast checkpoint files are written, not what is in them");
-const cloud = inert("q3c writes local files and knows no cloud service");
+const cloud = inert("q3c writes local files and uses no cloud service");
 const pathways = inert("q3c runs in one process");
 const periodic = "q3c saves every checkpoint_period steps, and at the end";
 const adapters = limited("q3c loads no LoRA adapters");

@@ -29,7 +29,7 @@ export function failDamaged(where: Place, problem: string): never {
     code: "ocdbt-damaged",
     message: problem,
     at: where,
-    help: "the file is damaged, or is no OCDBT database: copy it again from where it was written",
+    help: "the file is damaged, or is not an OCDBT database: copy it again from where it was written",
   });
 }
 

@@ -131,7 +131,7 @@ function failNotFound(path: string, names: readonly string[]): never {
   if (first !== undefined)
     return fail({
       code: "orbax-unfinished",
-      message: `no save was ever finished here; begun were ${unfinished.join(", ")}`,
+      message: `no save was ever finished here; begun but not finished: ${unfinished.join(", ")}`,
       at: { file: path },
     });
   const item = [path, ...stepsIn(path)]

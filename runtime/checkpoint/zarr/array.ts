@@ -156,7 +156,7 @@ export function createArray(store: KvWriter, plan: ArrayPlan, version: ZarrVersi
       const clipped = intersect(full, wholeBox(shape)) ?? full;
       invariant(
         isSameBox(box, clipped),
-        `${JSON.stringify(box)} is no chunk of ${name} [${shape.join(", ")}]`,
+        `${JSON.stringify(box)} is not a chunk of ${name} [${shape.join(", ")}]`,
       );
       invariant(
         bytes.length === countOf(shapeOfBox(box)) * width,

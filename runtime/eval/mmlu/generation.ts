@@ -45,7 +45,7 @@ export const byGeneration =
   };
 
 /**
- * The index of the first letter that stands behind "Answer:" or "The answer is" in what the model wrote. A prompt that
+ * The index of the first letter that follows "Answer:" or "The answer is" in what the model wrote. A prompt that
  * ends in "Answer:" counts as its beginning. As in MaxText the words may be written in any case; but the letter must be
  * a capital, for `a` begins many an answer that names none, and examples in the prompt are not taken for answers.
  */
