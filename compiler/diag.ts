@@ -15,6 +15,7 @@ export type Place = {
   readonly part?: string;
 };
 
+/** More to say about a problem, and where. */
 export type Note = { readonly message: string; readonly at?: Span | Place | undefined };
 
 /**
@@ -43,6 +44,7 @@ export class Q3Error extends Error {
   }
 }
 
+/** Throws one diagnostic as a Q3Error; `exitCode` is what the command ends with, 1 unless told. */
 export function fail(diagnostic: Diagnostic, exitCode?: number): never {
   throw new Q3Error(diagnostic, exitCode);
 }
@@ -95,6 +97,7 @@ function saidAt(kind: string, note: Note): readonly string[] {
   return [`${place}${kind}: ${messageAt(note)}`, ...frame(note.at)];
 }
 
+/** The diagnostic as a terminal shows it: place and message, the line with carets under it, notes, help. */
 export function formatDiagnostic(diagnostic: Diagnostic): string {
   const { code, notes = [], help } = diagnostic;
   return [

@@ -97,6 +97,7 @@ export function draftParams(
   return draft.params.filter(({ path }) => !shared.has(path));
 }
 
+/** The shape of a program that goes on from states: tokens [batch, seq]. */
 export type DecodeOptions = {
   readonly batch: number;
   /** How many tokens of each row one run takes: a chunk of the prompt, or one. */

@@ -44,6 +44,7 @@ export function scanOperands({ ins, attrs }: Node): {
   return { carries: ins.slice(0, carries), xs: ins.slice(carries, constsAt), consts: ins.slice(constsAt) };
 }
 
+/** A parameter that holds those of several layers along its first dim. */
 export type Stack = {
   readonly param: Value;
   /** Names of the parameters it holds, layer by layer. */

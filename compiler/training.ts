@@ -21,6 +21,7 @@ const SCALAR = tensor("f32", []);
  */
 export type Metric = "loss" | "lm_loss" | "load_balance_loss" | "tokens_per_expert";
 
+/** A program of a micro batch for training. */
 export type GradientProgram = {
   /** tokens, positions, targets [batch, seq], weights [batch, seq], parameters → metrics, then a gradient each. */
   readonly module: Module;

@@ -7,6 +7,7 @@ import type { K } from "../compiler/ops/k.ts";
 import { at } from "../compiler/ops/op.ts";
 import { follows, joined, limitsOf, partRead, sideBySide, startsOf, takingTurns, wholeOf } from "./slices.ts";
 
+/** What a rule may ask of the block it is applied in. */
 export type Context = {
   readonly k: K<Value>;
   /** The node a value comes from when the op is the named one. */

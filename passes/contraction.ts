@@ -2,6 +2,7 @@
 // way from one vertex to another never leaves the stretch of the order between them.
 
 import { bug } from "../compiler/diag.ts";
+/** Vertices in topological order, joined one pair at a time. */
 export class Contraction<V> {
   private readonly slots: (V | undefined)[];
   private readonly rank: Map<V, number>;

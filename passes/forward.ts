@@ -12,6 +12,7 @@ export type PipelineChoices = {
   readonly remat?: Pass;
 };
 
+/** Removes what need not be computed, or not twice. */
 export const tidy: readonly Pass[] = [
   canonicalize, // first, so that what is the same looks the same
   commonSubexpressions,

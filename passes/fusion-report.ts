@@ -29,6 +29,7 @@ function launches(block: Block): number {
   return count;
 }
 
+/** Counts what fusion found, for the remarks of the pass. */
 export class FusionReport {
   private readonly groups = new Map<string, Seen>();
   private readonly counts = { before: 0, after: 0 };

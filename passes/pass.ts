@@ -6,6 +6,7 @@ import { verifyModule } from "../compiler/ir/verify.ts";
 /** Tells the user what a pass decided and why: what was rolled up, what was not, what it costs. */
 export type Remark = (line: string) => void;
 
+/** A function from module to module with a name, which `q3c opt --pass` takes. */
 export type Pass = {
   /** A verb phrase in kebab-case. */
   readonly name: string;
@@ -19,6 +20,7 @@ export type Pass = {
   run(module: Module, remark: Remark): Module;
 };
 
+/** Where a pipeline stops, and who watches it. */
 export type PipelineOptions = {
   /** Stops after the pass of this name. */
   readonly until?: string | undefined;

@@ -14,6 +14,7 @@ export type Rounds = { readonly from: number; readonly to: number; readonly coun
 /** A value in each round, and how many operands of a round it is. */
 export type Own = { readonly members: readonly Value[]; readonly sites: number };
 
+/** Rounds as one region, and what goes into it and comes out. */
 export type Rolled = Rounds & {
   /** What the first round gets of each carry, and what the last one leaves. */
   readonly carries: readonly { readonly init: Value; readonly last: Value }[];

@@ -13,6 +13,7 @@ export type Logits = { readonly logits: Float32Array; readonly vocab: number };
 
 type Results = Logits & { readonly taps: readonly Float32Array[] };
 
+/** Runs a model over whole sequences, one at a time, without states. */
 export type Forward = {
   /** Logits of a sequence, and the values of the taps it was made with. */
   run(tokens: readonly number[]): Results;

@@ -4,6 +4,7 @@ import { invariant } from "../compiler/diag.ts";
 import type { Weights } from "./checkpoint/hugging-face.ts";
 import type { Buffer, Engine } from "./engines/engine.ts";
 
+/** Weights of a model in an engine's memory. */
 export type Resident = {
   /** Buffers of these parameters, in their order. */
   of(params: readonly ParamDecl[]): readonly Buffer[];

@@ -49,6 +49,7 @@ export type StateDecl = {
   readonly isRewindable: boolean;
 };
 
+/** A program, and what its parameters and results are. */
 export type Elaborated = {
   /**
    * Parameters: the model's inputs (a program that goes on from earlier tokens also takes `lengths`, how many count in

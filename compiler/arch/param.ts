@@ -29,6 +29,10 @@ export type Origin = {
  */
 export type Stacked = { readonly block: string; readonly path: string };
 
+/**
+ * A parameter as an architecture declares it: its layout here, its start, and the tensors of a checkpoint it is made
+ * of.
+ */
 export type ParamDecl = {
   /** MaxText's path, dots between its parts. */
   readonly path: string;
@@ -58,6 +62,7 @@ function keyed(dims: readonly (readonly Factor[])[]): Factor[][] {
   );
 }
 
+/** The factors of each dim of a list, told apart by name. */
 export function layoutOf(list: DimList, table: DimTable): Factor[][] {
   return keyed(list.items.map((item) => productOf(item, table).factors));
 }

@@ -180,6 +180,7 @@ function interpolate(frame: Frame, { text }: Word): string {
 /** What a block's call says about where its parameters live: their paths, unstacked and stacked, and their origins. */
 const PLACES: readonly string[] = ["at", "stacked", "from"];
 
+/** Elaborates a block's body in a scope of its own and gives what it returns. */
 export function callBlock(
   frame: Frame,
   block: BlockDef,

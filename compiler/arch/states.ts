@@ -13,6 +13,7 @@ import { dimsOf } from "./dims.ts";
 import type { Frame } from "./frame.ts";
 import type { StateSyntax } from "./syntax.ts";
 
+/** Puts a `state` statement's state into scope, at the start of a sequence zero. */
 export function declareState(frame: Frame, { name, dtype, dims: list }: StateSyntax, path: string): void {
   const { dims, options, states, declared } = frame.context;
   const named = dtype && findDType(dtype.text);

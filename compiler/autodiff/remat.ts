@@ -115,7 +115,9 @@ export function layerKinds(block: Block): readonly LayerKind[] {
   return [...kinds.values()];
 }
 
+/** What a layer keeps for the backward pass. */
 export type Kept = { readonly name: string; readonly type: TensorType; readonly isOffloaded: boolean };
+/** What a policy makes of a kind of layer, of which the program has `times`; sizes and work are one layer's. */
 export type LayerReport = {
   readonly times: number;
   /** What waits for the backward pass: the layer's inputs, then what the policy keeps. */

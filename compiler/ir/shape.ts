@@ -8,8 +8,10 @@ import type { Dim, TensorType } from "./types.ts";
 export const dim = (label: string, size: number): Dim => ({ label, size });
 export const tensor = (dtype: DType, dims: readonly Dim[]): TensorType => ({ dtype, dims });
 export const shapeOf = (type: TensorType): number[] => type.dims.map((d) => d.size);
+/** How many elements dims span; 1 for none. */
 export const sizeOf = (dims: readonly Dim[]): number => dims.reduce((n, d) => n * d.size, 1);
 export const elements = (type: TensorType): number => sizeOf(type.dims);
+/** Bytes at the dtype's own width, as a checkpoint stores it; an engine may take more. */
 export const byteSize = (type: TensorType): number => elements(type) * bytesOf(type.dtype);
 export const rankOf = (type: TensorType): number => type.dims.length;
 
@@ -35,6 +37,7 @@ export const formatDims = (dims: readonly Dim[]): string =>
 /** `f32[batch=2, seq=8]` */
 export const formatType = (type: TensorType): string => `${type.dtype}[${formatDims(type.dims)}]`;
 
+/** The items but those at the given axes. */
 export const without = <X>(items: readonly X[], axes: readonly number[]): X[] =>
   items.filter((_, i) => !axes.includes(i));
 export const replaceAt = <X>(items: readonly X[], index: number, item: X): X[] =>

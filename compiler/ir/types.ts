@@ -7,6 +7,7 @@ import type { OpDef } from "../ops/op.ts";
 /** One dimension. The label is a name for readers and sharding rules; position gives the meaning. `_` is no name. */
 export type Dim = { readonly label: string; readonly size: number };
 
+/** A static type: a dtype, and the dims outermost first. */
 export type TensorType = { readonly dtype: DType; readonly dims: readonly Dim[] };
 
 /** Where a value or node came from. Passes wrap a `Loc`, they never drop it. */
@@ -18,9 +19,11 @@ export type Loc =
 /** `hint` is the name in the source; the printer makes it unique. */
 export type Value = { readonly hint: string; readonly type: TensorType };
 
+/** What an attribute may be; the op says which of these each of its own is. */
 export type Attr = number | string | boolean | TensorType | readonly number[];
 export type Attrs = { readonly [name: string]: Attr };
 
+/** One application of an op: operands and attributes in, `outs` defined. */
 export type Node = {
   readonly op: OpDef;
   readonly ins: readonly Value[];
@@ -37,8 +40,10 @@ export type Block = {
   readonly results: readonly Value[];
 };
 
-/** A whole program. `roles` says for each parameter what the runtime must pass there. */
+/** What the runtime must pass for a parameter. */
 export type Role = "input" | "param" | "state";
+
+/** A whole program; `roles` are its parameters', in their order. */
 export type Module = { readonly name: string; readonly roles: readonly Role[]; readonly body: Block };
 
 export const unknownLoc: Loc = { kind: "unknown" };

@@ -6,6 +6,7 @@ import type { DType } from "../dtype.ts";
 import { dim, dimAt, range, replaceAt, sameDims, shapeOf, tensor } from "../ir/shape.ts";
 import type { Attrs, Block, Dim, TensorType, Value } from "../ir/types.ts";
 
+/** Applies the op of a name and gives its results. */
 export type Apply<T> = (
   op: string,
   ins: readonly T[],
@@ -18,6 +19,7 @@ function operand<T>(x: T | undefined): T {
   return x;
 }
 
+/** Axes of the left and of the right operand, paired in order. */
 export type DotDims = {
   readonly contract: readonly [readonly number[], readonly number[]];
   readonly batch?: readonly [readonly number[], readonly number[]];
@@ -35,6 +37,10 @@ export type Applier<T> = {
 
 export type NamedType = { readonly hint: string; readonly type: TensorType };
 
+/**
+ * Operands of a scan: `carries` go from step to step, `xs` are sliced along their first dim, `consts` are the same in
+ * all.
+ */
 export type ScanParts<T> = {
   readonly carries: readonly T[];
   readonly xs: readonly T[];

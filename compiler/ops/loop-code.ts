@@ -12,6 +12,7 @@ import { rowMajor } from "./loops.ts";
 import { at, type Fold } from "./op.ts";
 import { rounders } from "./round.ts";
 
+/** A loop nest as source, and what it needs besides its operands. */
 export type LoopCode = {
   /** Statements over the arrays `a0`, `a1`, …: operands, index lines, results, then buffers of doubles. */
   readonly source: string;

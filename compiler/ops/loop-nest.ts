@@ -11,6 +11,7 @@ export type Access = {
   strides: readonly number[];
 };
 
+/** Loops after joining. */
 export type Nest = {
   readonly sizes: readonly number[];
   /** Loops before this one are of rows. */

@@ -9,6 +9,7 @@ import { at } from "./op.ts";
 /** Part of a dim's size. Joined with another, cut in two (outer first), or a loop of its own. */
 type Factor = { readonly size: number; same?: Factor; parts?: readonly [Factor, Factor] };
 
+/** The loops of a block, and how each value is read in them. */
 export type LoopSpace = {
   /** Lengths of the loops, outermost first. */
   readonly sizes: readonly number[];

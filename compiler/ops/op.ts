@@ -151,6 +151,7 @@ export type Resume<A> = {
   ): { readonly outs: readonly T[]; readonly states: readonly T[] };
 };
 
+/** All there is to know of an op, in one record: types and their errors, numbers, gradients, loops, memory. */
 export type OpDef<A extends Attrs = Attrs> = {
   readonly name: string;
   /** One sentence; `q3c explain` prints it. */
@@ -221,6 +222,7 @@ export function at<X>(items: readonly X[], index: number): X {
   return item;
 }
 
+/** As many operands as the op takes. */
 export function expectArity(op: string, ins: readonly unknown[], count: number): void {
   if (ins.length !== count) broken(op, `takes ${counted(count, "operand")}, got ${ins.length}`);
 }

@@ -27,6 +27,7 @@ export type Allocation = {
   readonly offset: number;
 };
 
+/** When and where a program's tensors lie. Offsets are within the arena, times are on the clock of allocations. */
 export type MemoryPlan = {
   readonly name: string;
   /** The most bytes that are live when a node has run and nothing has gone yet, and that node. */

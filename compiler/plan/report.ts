@@ -16,6 +16,7 @@ export function formatBytes(bytes: number): string {
 /** How many of the largest tensors at the peak are listed. */
 const MOST = 8;
 
+/** A memory plan as JSON. */
 export type MemoryReport = {
   readonly program: string;
   readonly peak_bytes: number;
@@ -59,6 +60,7 @@ export function memoryReport(plan: MemoryPlan): MemoryReport {
   };
 }
 
+/** A memory plan as text: sums, then the largest tensors at the peak. */
 export function memoryLines(plan: MemoryPlan): string[] {
   const report = memoryReport(plan);
   const { count, bytes } = plan.inPlace;

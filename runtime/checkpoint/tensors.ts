@@ -4,6 +4,7 @@ import type { SafetensorsDType } from "./safetensors-header.ts";
 /** How numbers lie in a checkpoint, by safetensors' names. Little-endian, row-major. */
 export type StoredDType = SafetensorsDType;
 
+/** A tensor as a checkpoint has it. */
 export type StoredTensor = {
   /** Its name in the format: `model.norm.weight`, or `params.params.decoder.decoder_norm.scale`. */
   readonly name: string;

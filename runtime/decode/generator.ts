@@ -50,6 +50,7 @@ export type Fed = {
   readonly taps: readonly (readonly Float32Array[])[];
 };
 
+/** Runs a model over rows of tokens that grow, and remembers what they have seen. */
 export type Generator = {
   readonly vocab: number;
   /** The most tokens a row can have. */

@@ -35,6 +35,7 @@ export type Values = { readonly data: Float32Array; readonly steps: number; read
 /** The shape of a decode program. */
 export type Shape = Required<Pick<DecodeOptions, "batch" | "seq" | "wanted" | "isStepwise">>;
 
+/** Decode programs by shape, each compiled when it is first run. */
 export type Programs = {
   readonly states: (rows: number) => readonly StateDecl[];
   /** States of rows that have seen nothing. */

@@ -8,6 +8,7 @@ export type HostArray = Float32Array | Int32Array | Uint8Array;
 /** A tensor that lives with the engine. */
 export type Buffer = { readonly type: TensorType };
 
+/** A compiled module. */
 export type Executable = {
   /** One buffer per parameter in, one per result out; inputs stay the caller's, but for those it donates. */
   run(ins: readonly Buffer[]): Buffer[];
@@ -20,6 +21,7 @@ export type CompileOptions = {
   readonly donated?: readonly number[];
 };
 
+/** Runs modules on tensors that it holds. What is uploaded or comes out of a run stays until it is released. */
 export type Engine = {
   readonly name: string;
   /** Bytes of tensors it can hold at once. */

@@ -14,6 +14,7 @@ import { type Message, openChatTemplate } from "../tokenizer/chat-template.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { beginReading, type Reading } from "./reading.ts";
 
+/** A model and its tokenizer, ready to read and continue texts. */
 export type OpenModel = {
   readonly generator: Generator;
   readonly vocab: number;

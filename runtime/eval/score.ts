@@ -17,6 +17,7 @@ export type Scored = {
 /** What scoring needs of a model. */
 export type ScoringModel = Pick<OpenModel, "vocab" | "canCut" | "begin">;
 
+/** Scores texts by what a model thinks of their tokens. */
 export type Scorer = {
   /**
    * The log likelihood of each item's scored tokens. Items whose tokens, without the last one, begin another's are read

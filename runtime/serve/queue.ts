@@ -19,6 +19,7 @@ export function* mapWork<Y, Z, R>(work: Work<Y, R>, map: (value: Y) => Z): Work<
   }
 }
 
+/** Where requests wait and take turns. */
 export type Queue = {
   /**
    * Does work in turns with all other, gives each thing it yields to `onEach` and resolves to what it returns. Once the

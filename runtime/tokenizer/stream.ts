@@ -11,6 +11,7 @@ export type TextStream = {
 
 const UNFINISHED = "\uFFFD";
 
+/** A stream that has seen no token. */
 export function textStream(tokenizer: Tokenizer): TextStream {
   const ids: number[] = [];
   // Decoded together with a few tokens before it, a token has the spaces it would have in the whole.

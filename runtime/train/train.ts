@@ -44,6 +44,7 @@ export type TrainOptions = {
   breathe(): Promise<void>;
 };
 
+/** Where a run ended: its last step's loss, and the folder of the saved model, if any. */
 export type TrainResult = {
   readonly steps: number;
   readonly loss: number;

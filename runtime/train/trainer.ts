@@ -23,6 +23,7 @@ export type StepReport = {
   readonly totalWeights: number;
 };
 
+/** A model in training, with its optimizer. */
 export type Trainer = {
   readonly params: readonly ParamDecl[];
   /** Takes one step on the micro batches of a batch. */

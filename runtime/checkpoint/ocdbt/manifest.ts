@@ -27,6 +27,7 @@ export type Version = {
   readonly time: bigint;
 };
 
+/** A database's entry point: how it is stored, and its newest version. */
 export type Manifest = {
   readonly settings: Settings;
   /** The newest version; nothing in the manifest that only says `numbered`. */
@@ -38,6 +39,7 @@ const ARITY_LOG2 = 4;
 /** Manifests hold some dozens of versions; their decoded size is bounded so that a damaged one cannot ask for more. */
 const MAX_MANIFEST = 1 << 26;
 
+/** Reads a manifest; damage is refused at `where`. */
 export function decodeManifest(bytes: Uint8Array, where: Place): Manifest {
   const fields = openEnvelope(KINDS.manifest, bytes, MAX_MANIFEST, where);
   const uuid = fields.bytes(16, "uuid").slice();
