@@ -2,6 +2,7 @@
 import { deflateSync, gzipSync } from "node:zlib";
 import type { KvReader } from "../../runtime/checkpoint/kv.ts";
 import type { Box } from "../../runtime/checkpoint/tensors.ts";
+import { openArray, type ZarrVersion } from "../../runtime/checkpoint/zarr/array.ts";
 
 /** How many elements a shape has. */
 export const elementsIn = (shape: readonly number[]): number => shape.reduce((n, size) => n * size, 1);
@@ -178,3 +179,19 @@ export function storeOf(values: ReadonlyMap<string, Uint8Array>): KvReader {
     close() {},
   };
 }
+
+export const json = (value: object): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+
+/** Opens the array `w` in a store of these values. */
+export const open = (values: ReadonlyMap<string, Uint8Array>, version: ZarrVersion, isComplete = false) =>
+  openArray(storeOf(values), "w", { version, isComplete, memo: new Map() });
+
+/** The metadata of an array of bytes. */
+export const bytesMetadata = (shape: number[], chunks: number[], compressor: object | null = null) => ({
+  zarr_format: 2,
+  shape,
+  chunks,
+  dtype: "|u1",
+  compressor,
+  order: "C",
+});
