@@ -16,7 +16,7 @@ const MIB = 2 ** 20;
 
 /** Reads all that can be read. */
 async function verify(checkpoint: Checkpoint, found: Inspection, onDamage: OnDamage, io: Io): Promise<void> {
-  const { readAll } = await import("../runtime/checkpoint/inspect.ts");
+  const { readAll } = await import("../runtime/checkpoint/verify.ts");
   const progress = showProgress(io, { label: "read, in MiB:", elsewhere: "quiet" });
   const total = Math.ceil(found.bytes / MIB);
   let done = 0;

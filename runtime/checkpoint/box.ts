@@ -105,6 +105,18 @@ export function runAround(box: Box, shape: readonly number[]): Box {
   return box.map((range, i) => (axis < 0 || i <= axis ? range : [0, shape[i] ?? 1]));
 }
 
+/** A box cut in two between chunks of a regular grid; nothing when it lies in one chunk. */
+export function halvesOf(box: Box, chunk: readonly number[]): readonly Box[] {
+  const ends = box.map(([start, stop], axis) =>
+    [start, stop - 1].map((at) => Math.floor(at / (chunk[axis] ?? 1))),
+  );
+  const axis = ends.findIndex(([first = 0, last = 0]) => first < last);
+  const [[start, stop] = [0, 0], [first = 0, last = 0] = []] = [box[axis], ends[axis]];
+  if (axis < 0) return [];
+  const middle = Math.ceil((first + last) / 2) * (chunk[axis] ?? 1);
+  return [box.with(axis, [start, middle]), box.with(axis, [middle, stop])];
+}
+
 /**
  * A box with what is next to it, of at most `limit` elements unless it has more itself: all of an axis, the last one first,
  * and of the one where that is too much what follows.

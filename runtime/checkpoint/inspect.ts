@@ -1,11 +1,9 @@
-// What a checkpoint holds, and whether all of it can be read.
-import { Q3Error } from "../../compiler/diag.ts";
-import { chunkBoxes, chunkOfRows, countOf, shapeOfBox } from "./box.ts";
-import type { OnDamage } from "./damage.ts";
+// What a checkpoint holds.
+import { countOf } from "./box.ts";
 import type { Checkpoint } from "./open.ts";
 import { nameOf } from "./orbax/tree.ts";
-import { bitsOf, byteLength } from "./safetensors-header.ts";
-import type { Box, StoredDType, StoredTensor } from "./tensors.ts";
+import { byteLength } from "./safetensors-header.ts";
+import type { StoredTensor } from "./tensors.ts";
 
 /** A tensor of a checkpoint. */
 export type InspectedTensor = StoredTensor & {
@@ -96,54 +94,4 @@ function scanned(metadata: Readonly<Record<string, unknown>>, names: readonly st
   if (typeof noted === "boolean") return noted;
   if (names.some((name) => /(^|\.)layers_\d+\./.test(name))) return false;
   return names.some((name) => /(^|\.)layers\./.test(name)) ? true : undefined;
-}
-
-/** How far reading has come. */
-export type Reading = { readonly tensor: string; readonly bytes: number };
-
-// So many chunks of a tensor are named, and the rest are counted.
-const SHOWN_CHUNKS = 100;
-
-/** The parts in which chunks are read, in their order: a large one need not be in memory whole. */
-function* partsOf(chunks: Iterable<Box>, dtype: StoredDType): Generator<Box> {
-  const width = bitsOf(dtype) / 8;
-  for (const chunk of chunks) {
-    const shape = shapeOfBox(chunk);
-    if (width < 1) yield chunk;
-    else
-      for (const rows of chunkBoxes(shape, chunkOfRows(shape, width)))
-        yield rows.map(([start, stop], axis) => {
-          const [first = 0] = chunk[axis] ?? [];
-          return [first + start, first + stop] as const;
-        });
-  }
-}
-
-/** Reads every chunk of every tensor that can be read, one at a time. */
-export function* readAll({ tensors }: Checkpoint, onDamage: OnDamage): Generator<Reading, void> {
-  for (const [tensor, { dtype }] of tensors.tensors) {
-    const said = new Set<string>();
-    let more = 0;
-    for (const rows of partsOf(tensors.chunksOf(tensor), dtype)) {
-      try {
-        yield { tensor, bytes: tensors.read(tensor, rows).length };
-      } catch (error) {
-        if (!(error instanceof Q3Error)) throw error;
-        if (said.has(error.message)) continue;
-        if (said.size < SHOWN_CHUNKS) {
-          said.add(error.message);
-          // What is wrong with a file as a whole does not say whose chunk was wanted.
-          onDamage(error, error.message.includes(`\`${tensor}`) ? [] : [tensor]);
-        } else more++;
-      }
-    }
-    if (more > 0)
-      onDamage(
-        new Q3Error({
-          code: "chunk-damaged",
-          message: `tensor \`${tensor}\`: ${more} more chunks cannot be read`,
-          at: { file: tensors.path },
-        }),
-      );
-  }
 }

@@ -6,6 +6,7 @@ import {
   chunksIn,
   copyBox,
   gridOf,
+  halvesOf,
   indices,
   intersect,
   isWithin,
@@ -137,6 +138,25 @@ test("a box is widened around itself, within its array, as far as it may be", ()
       const size = elementsIn(shapeOfBox(wide));
       expect(size <= limit || size === elementsIn(shapeOfBox(box))).toBe(true);
       if (elementsIn(shape) <= limit) expect(wide).toEqual(wholeBox(shape));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a box is cut in two between chunks, again and again until each lies in one", () => {
+  const cases = ranks.chain((rank) =>
+    fc.tuple(boxes(rank), fc.array(fc.integer({ min: 1, max: 4 }), { minLength: rank, maxLength: rank })),
+  );
+  const cut = (box: Box, chunk: readonly number[]): Box[] => {
+    const halves = halvesOf(box, chunk);
+    return halves.length === 0 ? [box] : halves.flatMap((half) => cut(half, chunk));
+  };
+  fc.assert(
+    fc.property(cases, ([box, chunk]) => {
+      fc.pre(elementsIn(shapeOfBox(box)) > 0);
+      const parts = cut(box, chunk);
+      const wanted = [...chunksIn(box, chunk)].map((index) => intersect(chunkBox(index, chunk), box)!);
+      expect(parts.map(String).toSorted()).toEqual(wanted.map(String).toSorted());
     }),
     { numRuns: 300 },
   );

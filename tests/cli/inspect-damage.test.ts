@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { readOcdbtEntries } from "../../runtime/checkpoint/ocdbt/read.ts";
 import { createOrbax, openOrbaxPart } from "../../runtime/checkpoint/orbax/write.ts";
 import { writeShardedSafetensors } from "../../runtime/checkpoint/write-safetensors.ts";
+import { type Chain, CRC32C, codecsJson, encodeChunk } from "../checkpoint/zarr-support.ts";
 import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 
@@ -109,7 +110,7 @@ test("hundreds of chunks are counted", async () => {
   expect(found).toHaveLength(102);
   expect(found[0]).toContain("tensor `w`: shape [250] is made of 250 chunks, more than");
   expect(found[100]).toContain("chunk c/99 is missing");
-  expect(found[101]).toContain("tensor `w`: 150 more chunks cannot be read");
+  expect(found[101]).toContain("tensor `w`: at least 150 more chunks cannot be read");
 });
 
 test("a large chunk of several is read part by part, each of which may be damaged", async () => {
@@ -149,6 +150,52 @@ test("a large chunk of several is read part by part, each of which may be damage
   expect(await problems(path)).toEqual(
     [0, 2].map((i) => expect.stringContaining(`tensor \`w\`: chunk c/0/0, inner chunk ${i}: not whole`)),
   );
+});
+
+test("of the small chunks in a shard each that is damaged is named, and an index that is damaged once", async () => {
+  const path = join(scratch(), "item");
+  // Stored with its axes in another order: ten times three of the shard's chunks, of 2 by 4 elements.
+  const shape = [12, 20];
+  const chain: Chain = {
+    order: [1, 0],
+    isBigEndian: false,
+    shard: {
+      counts: [10, 3],
+      chain: { isBigEndian: false, codecs: [CRC32C] },
+      isIndexAtStart: false,
+      isIndexBigEndian: false,
+      indexCodecs: [CRC32C],
+      absent: new Set(),
+    },
+    codecs: [],
+  };
+  const writer = createOrbax(path, [{ path: ["w"], dtype: "U8", shape }], { ocdbt: false });
+  writer.write(
+    "w",
+    shape.map((size) => [0, size] as const),
+    new Uint8Array(240),
+  );
+  writer.commit();
+  fs.rmSync(join(path, "q3c_checksums.json"));
+  const json = join(path, "w", "zarr.json");
+  fs.writeFileSync(
+    json,
+    JSON.stringify({ ...JSON.parse(fs.readFileSync(json, "utf8")), codecs: codecsJson(chain, shape) }),
+  );
+  const file = join(path, "w", "c", "0", "0");
+  const values = Uint8Array.from({ length: 240 }, (_, i) => i);
+  fs.writeFileSync(file, encodeChunk(chain, shape, values, 1, 1));
+  expect(await problems(path)).toEqual([]);
+  const damaged = [0, 1, 7, 8, 16, 29];
+  for (const inner of damaged) flip(file, inner * 12 + 5);
+  const named = (await problems(path)).map((line) =>
+    Number(/inner chunk (\d+): its CRC-32C is/.exec(line)?.[1]),
+  );
+  expect(named.toSorted((a, b) => a - b)).toEqual(damaged);
+  flip(file, 30 * 12 + 5);
+  expect(await problems(path)).toEqual([
+    expect.stringContaining("tensor `w`: chunk c/0/0, index of its inner chunks: its CRC-32C is"),
+  ]);
 });
 
 /** Six tensors in as many shards. */

@@ -28,6 +28,8 @@ export type OrbaxReader = TensorReader & {
   readonly format: { readonly isOcdbt: boolean; readonly zarrVersion: 2 | 3 };
   /** The check sums that all of a tensor's elements are under; none when damage can go unnoticed. */
   checksumsOf(name: string): readonly string[];
+  /** The shape of a tensor's smallest parts that may be damaged each by itself: chunks, or those within shards. */
+  grainOf(name: string): readonly number[];
   /** How many of a tensor's chunks were left out, because they hold nothing but the fill value. */
   countAbsent(name: string): number;
 };
@@ -62,6 +64,7 @@ export function openOrbax(path: string, onDamage: OnDamage = refuse): OrbaxReade
       customMetadata: attempt(onDamage, () => readCustomMetadata(place)) ?? {},
       format: { isOcdbt, zarrVersion: tree.zarrVersion },
       checksumsOf: (name) => find(name).checksums,
+      grainOf: (name) => find(name).grain,
       countAbsent: (name) => find(name).countAbsent(),
     };
   } catch (error) {

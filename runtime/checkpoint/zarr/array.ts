@@ -17,7 +17,7 @@ import { attempt, type OnDamage, refuse } from "../damage.ts";
 import type { Encoded, KvReader, KvWriter } from "../kv.ts";
 import type { Allocate, Box, StoredTensor } from "../tensors.ts";
 import type { Site } from "./codecs.ts";
-import { checksumsOf, failAbsent, filled, readChunks, readLayout } from "./layout.ts";
+import { checksumsOf, failAbsent, filled, innermost, readChunks, readLayout } from "./layout.ts";
 import type { Memo } from "./memo.ts";
 import type { ArrayMetadata } from "./metadata.ts";
 import { METADATA_V2, parseV2, printV2 } from "./v2.ts";
@@ -43,6 +43,8 @@ export type ZarrArray = {
   read(box: Box, room?: Allocate): Uint8Array;
   /** The boxes of its chunks, clipped to the array, row-major over the grid. */
   chunks(): Iterable<Box>;
+  /** The shape of its smallest parts that may be damaged each by itself. */
+  readonly grain: readonly number[];
   /** How many chunks were never written and hold the fill value. */
   countAbsent(): number;
 };
@@ -82,6 +84,7 @@ export function openArray(store: KvReader, name: string, options: OpenOptions): 
     checksums: checksumsOf(layout),
     read: (box, room = allocate) => readArray(store, name, metadata, options, box, room),
     chunks: () => chunkBoxes(shape, chunk),
+    grain: innermost(layout, chunk),
     countAbsent() {
       let absent = 0;
       for (const index of chunksIn(wholeBox(shape), chunk))

@@ -104,6 +104,13 @@ export const checksumsOf = ({ bytes, sharding }: Layout): readonly string[] => [
   ...(sharding ? checksumsOf(sharding.layout) : []),
 ];
 
+/** The shape of the parts of a chunk that are decoded each by itself: of what is in shards, or of the chunk. */
+export function innermost({ order, sharding, bytes }: Layout, shape: readonly number[]): readonly number[] {
+  if (!sharding || bytes.length > 0) return shape;
+  const inner = innermost(sharding.layout, sharding.chunk);
+  return order ? order.map((_, axis) => inner[order.indexOf(axis)] ?? 1) : inner;
+}
+
 /** The most bytes that a chunk of this shape takes. */
 function longest({ element, sharding, bytes }: Layout, shape: readonly number[]): number {
   const plain = countOf(shape) * element.width;
