@@ -100,18 +100,25 @@ function encodeCode(format: SmallFloat, value: number): number {
   return code === 0 && specials === "fnuz" ? 0 : sign | code;
 }
 
-const tables = new Map<string, Float32Array>();
+const tables = new Map<string, Uint32Array>();
 
-function decodeTable(dtype: "F8_E8M0" | SmallFloatName): Float32Array {
+/** The bits of the f32 that each code stands for. */
+function decodeTable(dtype: "F8_E8M0" | SmallFloatName): Uint32Array {
   const known = tables.get(dtype);
   if (known) return known;
   // F8_E8M0 is a bare exponent: 2^(code - 127), the last code NaN.
-  const table =
+  const values =
     dtype === "F8_E8M0"
       ? Float32Array.from({ length: 256 }, (_, code) => (code === 255 ? Number.NaN : 2 ** (code - 127)))
       : Float32Array.from({ length: dtype === "F16" ? 65536 : 256 }, (_, code) =>
           decodeCode(SMALL_FLOATS[dtype], code),
         );
+  const table = new Uint32Array(values.buffer);
+  // A NaN keeps its sign and its payload, as in bf16 and in the processors' own conversions.
+  if (dtype === "F16")
+    for (let code = 0x7c01; code <= 0xffff; code++)
+      if ((code & 0x7fff) > 0x7c00)
+        table[code] = ((code & 0x8000) << 16) | 0x7fc00000 | ((code & 0x3ff) << 13);
   tables.set(dtype, table);
   return table;
 }
@@ -157,7 +164,8 @@ export function decodeFloats(dtype: FloatDType, bytes: Uint8Array, out: Float32A
   else {
     const table = decodeTable(dtype);
     const codes = width === 2 ? new Uint16Array(buffer, offset, count) : bytes;
-    for (let i = 0; i < count; i++) out[at + i] = table[codes[i] ?? 0] ?? Number.NaN;
+    const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+    for (let i = 0; i < count; i++) bits[at + i] = table[codes[i] ?? 0] ?? 0;
   }
 }
 
@@ -173,13 +181,37 @@ function encodeBf16(values: Float32Array): Uint8Array {
   return new Uint8Array(codes.buffer);
 }
 
+// The bits of an f32 that are half of f16's smallest number, its smallest normal one, and the first to become infinity.
+const F16_HALF_OF_LEAST = 0x33000000;
+const F16_NORMAL = 0x38800000;
+const F16_OVERFLOW = 0x477ff000;
+
+function encodeF16(values: Float32Array): Uint8Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const codes = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i] ?? 0;
+    codes[i] = ((word >>> 16) & 0x8000) | encodeMagnitude(word & 0x7fffffff);
+  }
+  return new Uint8Array(codes.buffer);
+}
+
+function encodeMagnitude(word: number): number {
+  if (word > 0x7f800000) return 0x7e00 | ((word >>> 13) & 0x3ff);
+  if (word >= F16_OVERFLOW) return 0x7c00;
+  if (word >= F16_NORMAL) return (word - 0x38000000 + 0xfff + ((word >>> 13) & 1)) >>> 13;
+  if (word <= F16_HALF_OF_LEAST) return 0;
+  const mantissa = (word & 0x7fffff) | 0x800000;
+  const shift = 126 - (word >>> 23);
+  return (mantissa + (1 << (shift - 1)) - 1 + ((mantissa >>> shift) & 1)) >>> shift;
+}
+
 /** Encodes values, rounding to nearest even; what is too large becomes infinity, or NaN where there is none. */
 export function encodeFloats(dtype: Exclude<FloatDType, "F8_E8M0">, values: Float32Array): Uint8Array {
   if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
   if (dtype === "F64") return new Uint8Array(Float64Array.from(values).buffer);
   if (dtype === "BF16") return encodeBf16(values);
+  if (dtype === "F16") return encodeF16(values);
   const format = SMALL_FLOATS[dtype];
-  const codes = WIDTH[dtype] === 2 ? new Uint16Array(values.length) : new Uint8Array(values.length);
-  for (let i = 0; i < values.length; i++) codes[i] = encodeCode(format, values[i] ?? 0);
-  return new Uint8Array(codes.buffer);
+  return Uint8Array.from(values, (value) => encodeCode(format, value));
 }

@@ -121,6 +121,17 @@ test("a NaN stays a quiet NaN in bf16, whatever its payload", () => {
   expect([...new Uint16Array(encodeFloats("BF16", values).buffer)]).toEqual([0x7fc0, 0xffff, 0x7fc0]);
 });
 
+test("a NaN stays a quiet NaN in f16 too, and its sign and payload come and go", () => {
+  const words = [0x7f800001, 0xff800001, 0xffffffff, 0x7fc00000, 0x7fe02000];
+  const codes = [0x7e00, 0xfe00, 0xffff, 0x7e00, 0x7f01];
+  const values = new Float32Array(Uint32Array.from(words).buffer);
+  expect([...new Uint16Array(encodeFloats("F16", values).buffer)]).toEqual(codes);
+  const stored = new Uint8Array(Uint16Array.of(0x7c01, ...codes.slice(1)).buffer);
+  expect([...new Uint32Array(decode("F16", stored, codes.length).buffer)]).toEqual([
+    0x7fc02000, 0xffc00000, 0xffffe000, 0x7fc00000, 0x7fe02000,
+  ]);
+});
+
 test("F8_E8M0 is a bare exponent", () => {
   expect([...decode("F8_E8M0", Uint8Array.of(0, 126, 127, 128, 254, 255), 6)]).toEqual([
     2 ** -127,
