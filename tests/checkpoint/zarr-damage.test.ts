@@ -3,13 +3,14 @@ import { describe, expect, test } from "@jest/globals";
 import { openArray } from "../../runtime/checkpoint/zarr/array.ts";
 import { failure } from "./support.ts";
 import {
-  bytesMetadata,
   type Chain,
   CRC32C,
   codecsJson,
   encodeChunk,
   GZIP,
   json,
+  metadataV2,
+  metadataV3,
   open,
   storeOf,
   ZLIB,
@@ -17,15 +18,7 @@ import {
 
 describe("chunks that were never written", () => {
   const metadataOf = (shape: number[], fill: unknown) =>
-    json({
-      zarr_format: 2,
-      shape,
-      chunks: [2],
-      dtype: "<f4",
-      compressor: null,
-      fill_value: fill,
-      order: "C",
-    });
+    json(metadataV2(shape, [2], { dtype: "<f4", fill_value: fill }));
   const values = (fill: unknown): Map<string, Uint8Array> =>
     new Map([
       ["w/.zarray", metadataOf([4], fill)],
@@ -70,16 +63,8 @@ describe("chunks that were never written", () => {
       absent: new Set([1]),
     };
     const chain: Chain = { isBigEndian: false, codecs: [], shard };
-    const metadata = {
-      zarr_format: 3,
-      node_type: "array",
-      shape: [4],
-      data_type: "bfloat16",
-      chunk_grid: { name: "regular", configuration: { chunk_shape: [4] } },
-      chunk_key_encoding: { name: "default" },
-      fill_value: 1,
-      codecs: codecsJson(chain, [4]),
-    };
+    const fields = { data_type: "bfloat16", fill_value: 1 };
+    const metadata = metadataV3([4], [4], codecsJson(chain, [4]), fields);
     const bytes = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
     const store = new Map([
       ["w/zarr.json", json(metadata)],
@@ -96,21 +81,16 @@ describe("chunks that were never written", () => {
 });
 
 describe("a shard whose index is wrong", () => {
-  const metadata = {
-    zarr_format: 3,
-    node_type: "array",
-    shape: [4],
-    data_type: "uint8",
-    chunk_grid: { name: "regular", configuration: { chunk_shape: [4] } },
-    chunk_key_encoding: { name: "default" },
-    fill_value: 0,
-    codecs: [
+  const metadata = metadataV3(
+    [4],
+    [4],
+    [
       {
         name: "sharding_indexed",
         configuration: { chunk_shape: [2], codecs: [{ name: "bytes" }], index_codecs: [{ name: "bytes" }] },
       },
     ],
-  };
+  );
   const shard = (...entries: readonly bigint[]): Uint8Array => {
     const index = new Uint8Array(new BigUint64Array(entries).buffer);
     return Uint8Array.of(1, 2, 3, 4, ...index);
@@ -148,21 +128,13 @@ describe("a shard whose index is wrong", () => {
 });
 
 describe("metadata that cannot be", () => {
-  const good = {
-    zarr_format: 3,
-    node_type: "array",
-    shape: [4],
-    data_type: "float32",
-    chunk_grid: { name: "regular", configuration: { chunk_shape: [2] } },
-    chunk_key_encoding: { name: "default" },
-    fill_value: 0,
-    codecs: [{ name: "bytes", configuration: { endian: "little" } }],
-  };
+  const codecs = [{ name: "bytes", configuration: { endian: "little" } }];
+  const good = metadataV3([4], [2], codecs, { data_type: "float32" });
   const sharded = (configuration: object): object => ({
     codecs: [
       {
         name: "sharding_indexed",
-        configuration: { chunk_shape: [1], codecs: good.codecs, ...configuration },
+        configuration: { chunk_shape: [1], codecs: codecs, ...configuration },
       },
     ],
   });
@@ -181,7 +153,7 @@ describe("metadata that cannot be", () => {
     ["another grid", { chunk_grid: { name: "rectangular" } }, "zarr-unsupported", "rectangular"],
     ["an unknown type", { data_type: "float4" }, "zarr-unsupported", '"float4"'],
     ["a type of Object.prototype", { data_type: "constructor" }, "zarr-unsupported", "constructor"],
-    ["an unknown codec", { codecs: [...good.codecs, { name: "blosc" }] }, "zarr-unsupported", '"blosc"'],
+    ["an unknown codec", { codecs: [...codecs, { name: "blosc" }] }, "zarr-unsupported", '"blosc"'],
     ["no codec to bytes", { codecs: [] }, "zarr-metadata", "from elements to bytes"],
     [
       "another byte order",
@@ -191,25 +163,25 @@ describe("metadata that cannot be", () => {
     ],
     [
       "axes that are none",
-      { codecs: [{ name: "transpose", configuration: { order: [1] } }, ...good.codecs] },
+      { codecs: [{ name: "transpose", configuration: { order: [1] } }, ...codecs] },
       "zarr-metadata",
       "[1]",
     ],
     [
       "inner chunks that do not divide",
-      sharded({ chunk_shape: [3], index_codecs: good.codecs }),
+      sharded({ chunk_shape: [3], index_codecs: codecs }),
       "zarr-metadata",
       "do not divide",
     ],
     [
       "an index of any length",
-      sharded({ index_codecs: [...good.codecs, { name: "gzip" }] }),
+      sharded({ index_codecs: [...codecs, { name: "gzip" }] }),
       "zarr-metadata",
       "fixed length",
     ],
     [
       "an index in the middle",
-      sharded({ index_codecs: good.codecs, index_location: "middle" }),
+      sharded({ index_codecs: codecs, index_location: "middle" }),
       "zarr-metadata",
       "middle",
     ],
@@ -239,8 +211,8 @@ describe("metadata that cannot be", () => {
     ["a type without byte order", { dtype: "|f4" }, "zarr-unsupported", '"|f4"'],
     ["a name of v3", { dtype: "float32" }, "zarr-unsupported", '"float32"'],
   ])("of v2: %s", (_claim, fields, code, part) => {
-    const metadata = { zarr_format: 2, shape: [4], chunks: [2], dtype: "<f4", compressor: null, order: "C" };
-    const found = failure(() => open(new Map([["w/.zarray", json({ ...metadata, ...fields })]]), 2));
+    const metadata = metadataV2([4], [2], { dtype: "<f4", ...fields });
+    const found = failure(() => open(new Map([["w/.zarray", json(metadata)]]), 2));
     expect(found.code).toBe(code);
     expect(found.message).toContain(part);
   });
@@ -254,7 +226,7 @@ test("what a chunk unpacks to is limited beforehand", () => {
     ["zstd", Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 1, 3, 0, 0x80, 7)],
   ];
   for (const [id, bytes] of chunks) {
-    const metadata = bytesMetadata([4], [4], { id });
+    const metadata = metadataV2([4], [4], { compressor: { id } });
     const store = new Map([
       ["w/.zarray", json(metadata)],
       ["w/0", bytes],

@@ -8,13 +8,14 @@ import { checksum32c } from "../../runtime/checkpoint/zarr/codecs.ts";
 import { heldBy, isWhole, type Memo } from "../../runtime/checkpoint/zarr/memo.ts";
 import { failure } from "./support.ts";
 import {
-  bytesMetadata,
   type Chain,
   CRC32C,
   codecsJson,
   elementsIn,
   GZIP,
   json,
+  metadataV2,
+  metadataV3,
   storeOf,
   ZLIB,
 } from "./zarr-support.ts";
@@ -23,7 +24,7 @@ test("a chunk of which parts are wanted is decoded once, and what is held of chu
   const rows = 48;
   const row = 1 << 20;
   // Three chunks of 48 MiB, of which two fit.
-  const metadata = bytesMetadata([3 * rows, row], [rows, row]);
+  const metadata = metadataV2([3 * rows, row], [rows, row]);
   const body = new Uint8Array(rows * row);
   const values = new Map([
     ["w/.zarray", json(metadata)],
@@ -56,7 +57,7 @@ test("a chunk of which parts are wanted is decoded once, and what is held of chu
 
 test("the memory of a chunk that is no longer held goes to another, not that of what was read", () => {
   const [rows, row] = [60, 1 << 20];
-  const metadata = bytesMetadata([3 * rows, row], [rows, row]);
+  const metadata = metadataV2([3 * rows, row], [rows, row]);
   const given = new Set<ArrayBufferLike>();
   const filled: KvReader = {
     ...storeOf(
@@ -90,7 +91,7 @@ test("small chunks after large ones do not hold the memory of these", () => {
   const [large, small] = [100, 5].map((megabytes) => megabytes << 20) as [number, number];
   const array = (name: string, bytes: number): [string, Uint8Array] => [
     `${name}/.zarray`,
-    json(bytesMetadata([80, bytes / 2], [2, bytes / 2])),
+    json(metadataV2([80, bytes / 2], [2, bytes / 2])),
   ];
   const stored = new Map([array("l", large), array("s", small)]);
   for (let i = 0; i < 40; i++) for (const name of ["l", "s"]) stored.set(`${name}/${i}.0`, new Uint8Array());
@@ -122,19 +123,9 @@ test("small chunks after large ones do not hold the memory of these", () => {
 describe("a chunk that codecs leave as it is", () => {
   const [rows, row] = [16, 1 << 17];
   const body = Uint8Array.from({ length: rows * row }, (_, i) => i % 251);
-  const bytesMetadataV3 = (shape: number[], codecs: readonly object[]) => ({
-    zarr_format: 3,
-    node_type: "array",
-    shape,
-    data_type: "uint8",
-    chunk_grid: { name: "regular", configuration: { chunk_shape: shape } },
-    chunk_key_encoding: { name: "default" },
-    fill_value: 0,
-    codecs,
-  });
   const opened = (codecs: readonly object[], chunk: Uint8Array) => {
     const values = new Map([
-      ["w/zarr.json", json(bytesMetadataV3([rows, row], codecs))],
+      ["w/zarr.json", json(metadataV3([rows, row], [rows, row], codecs))],
       ["w/c/0/0", chunk],
     ]);
     const store = storeOf(values);
@@ -218,7 +209,7 @@ describe("a chunk too large to be kept", () => {
     const shape = [height, columns, row];
     const store = storeOf(
       new Map([
-        ["w/.zarray", json(bytesMetadata(shape, shape, { id }))],
+        ["w/.zarray", json(metadataV2(shape, shape, { compressor: { id } }))],
         ["w/0.0.0", body],
       ]),
     );
@@ -315,16 +306,7 @@ describe("a chunk too large to be kept", () => {
     const chain: Chain = { isBigEndian: false, codecs: [GZIP, CRC32C] };
     const shape = [rows, columns, row];
     const body = CRC32C.encode(GZIP.encode(plain()));
-    const metadata = {
-      zarr_format: 3,
-      node_type: "array",
-      shape,
-      data_type: "uint8",
-      chunk_grid: { name: "regular", configuration: { chunk_shape: shape } },
-      chunk_key_encoding: { name: "default" },
-      fill_value: 0,
-      codecs: codecsJson(chain, shape),
-    };
+    const metadata = metadataV3(shape, shape, codecsJson(chain, shape));
     const memo: Memo = new Map();
     const store = storeOf(
       new Map([
@@ -393,7 +375,7 @@ describe("a chunk too large to be kept", () => {
 
   test("is read where boxes lie, and what is between their rows, if it went through no codec", () => {
     const shape = [40, columns, row];
-    const metadata = json(bytesMetadata(shape, shape));
+    const metadata = json(metadataV2(shape, shape));
     let read = 0;
     const store: KvReader = {
       ...storeOf(new Map([["w/.zarray", metadata]])),

@@ -186,12 +186,35 @@ export const json = (value: object): Uint8Array => new TextEncoder().encode(JSON
 export const open = (values: ReadonlyMap<string, Uint8Array>, version: ZarrVersion, isComplete = false) =>
   openArray(storeOf(values), "w", { version, isComplete, memo: new Map() });
 
-/** The metadata of an array of bytes. */
-export const bytesMetadata = (shape: number[], chunks: number[], compressor: object | null = null) => ({
+/** The metadata of a v2 array: of bytes, in C order and bare unless `fields` say otherwise. */
+export const metadataV2 = (
+  shape: readonly number[],
+  chunks: readonly number[],
+  fields: object = {},
+): object => ({
   zarr_format: 2,
   shape,
   chunks,
   dtype: "|u1",
-  compressor,
+  compressor: null,
   order: "C",
+  ...fields,
+});
+
+/** The metadata of a v3 array: of bytes that begin as zeros unless `fields` say otherwise. */
+export const metadataV3 = (
+  shape: readonly number[],
+  chunk: readonly number[],
+  codecs: readonly object[],
+  fields: object = {},
+): object => ({
+  zarr_format: 3,
+  node_type: "array",
+  shape,
+  data_type: "uint8",
+  chunk_grid: { name: "regular", configuration: { chunk_shape: chunk } },
+  chunk_key_encoding: { name: "default" },
+  fill_value: 0,
+  codecs,
+  ...fields,
 });

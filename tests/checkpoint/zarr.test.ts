@@ -13,6 +13,8 @@ import {
   GZIP,
   indicesOf,
   json,
+  metadataV2,
+  metadataV3,
   open,
   slice,
   ZLIB,
@@ -143,17 +145,11 @@ test("zarr v3: any shape, grid, chain of codecs, byte order and nesting of shard
   fc.assert(
     fc.property(cases, ([sample, chain, encoding, separator, pick]) => {
       const { shape, chunk, type } = sample;
-      const metadata = {
-        zarr_format: 3,
-        node_type: "array",
-        shape,
+      const metadata = metadataV3(shape, chunk, codecsJson(chain, chunk), {
         data_type: type.v3,
-        chunk_grid: { name: "regular", configuration: { chunk_shape: chunk } },
         chunk_key_encoding: { name: encoding, configuration: { separator } },
-        fill_value: 0,
-        codecs: codecsJson(chain, chunk),
         attributes: {},
-      };
+      });
       const keyOf = (index: number[]): string =>
         encoding === "default" ? ["c", ...index].join(separator) : index.join(separator) || "0";
       const values = new Map([["w/zarr.json", json(metadata)]]);
@@ -163,18 +159,6 @@ test("zarr v3: any shape, grid, chain of codecs, byte order and nesting of shard
     }),
     { numRuns: 60 },
   );
-});
-
-const v2 = ({ shape, chunk, type }: Sample, fields: object = {}): object => ({
-  zarr_format: 2,
-  shape,
-  chunks: chunk,
-  dtype: type.v2,
-  compressor: null,
-  filters: null,
-  fill_value: null,
-  order: "C",
-  ...fields,
 });
 
 test("zarr v2: any shape, grid, compressor, order and byte order reads as what was encoded", () => {
@@ -191,7 +175,9 @@ test("zarr v2: any shape, grid, compressor, order and byte order reads as what w
     fc.property(cases, ({ sample, compressor, isBigEndian, order, separator, pick }) => {
       const { shape, chunk, type } = sample;
       const isSwapped = isBigEndian && type.v2.startsWith("<");
-      const metadata = v2(sample, {
+      const metadata = metadataV2(shape, chunk, {
+        filters: null,
+        fill_value: null,
         dtype: isSwapped ? type.v2.replace("<", ">") : type.v2,
         compressor: compressor ? { id: compressor.name, level: 1 } : null,
         order,
@@ -219,15 +205,7 @@ test("integers narrower than a byte are widened by their sign", () => {
     ["int4", [7, -8, -1]],
     ["int2", [-1, 0, -1]],
   ] as const) {
-    const metadata = {
-      zarr_format: 2,
-      shape: [3],
-      chunks: [3],
-      dtype,
-      compressor: null,
-      fill_value: null,
-      order: "C",
-    };
+    const metadata = metadataV2([3], [3], { dtype, fill_value: null });
     const store = new Map([
       ["w/.zarray", json(metadata)],
       ["w/0", Uint8Array.of(0x07, 0xf8, 0x0f)],

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { readOcdbtEntries } from "../../runtime/checkpoint/ocdbt/read.ts";
 import { createOrbax, openOrbaxPart } from "../../runtime/checkpoint/orbax/write.ts";
 import { writeShardedSafetensors } from "../../runtime/checkpoint/write-safetensors.ts";
-import { type Chain, CRC32C, codecsJson, encodeChunk } from "../checkpoint/zarr-support.ts";
+import { type Chain, CRC32C, codecsJson, encodeChunk, metadataV3 } from "../checkpoint/zarr-support.ts";
 import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
 
@@ -124,16 +124,7 @@ test("a large chunk of several is read part by part, each of which may be damage
   fs.mkdirSync(join(path, "w", "c", "0"), { recursive: true });
   const inner = { chunk_shape: [1, shape[1]], codecs: [{ name: "bytes" }, { name: "zstd" }] };
   const sharding = { ...inner, index_codecs: [{ name: "bytes", configuration: { endian: "little" } }] };
-  const metadata = {
-    zarr_format: 3,
-    node_type: "array",
-    shape,
-    data_type: "uint8",
-    chunk_grid: { name: "regular", configuration: { chunk_shape: shape } },
-    chunk_key_encoding: { name: "default" },
-    fill_value: 0,
-    codecs: [{ name: "sharding_indexed", configuration: sharding }],
-  };
+  const metadata = metadataV3(shape, shape, [{ name: "sharding_indexed", configuration: sharding }]);
   fs.writeFileSync(join(path, "w", "zarr.json"), JSON.stringify(metadata));
   // Blocks of 128 KiB of zeros.
   const blocks = Array.from({ length: 512 }, (_, i) => [i === 511 ? 3 : 2, 0, 16, 0]);
