@@ -12,7 +12,7 @@ export const stackedType = (type: TensorType, count: number): TensorType =>
   tensor(type.dtype, [dim(LAYERS, count), ...type.dims]);
 
 /** The name of each parameter in a stack. */
-export function memberNames(name: string, count: number): string[] {
+function memberNames(name: string, count: number): string[] {
   const [series, start = "", step = ""] = /(\d+)_by_(\d+)/.exec(name) ?? [];
   return Array.from({ length: count }, (_, i) =>
     series === undefined ? name : name.replace(series, String(Number(start) + i * Number(step))),

@@ -7,7 +7,7 @@ import { isMisfit, loopSpaceOf } from "../compiler/ops/loop-space.ts";
 import { Contraction } from "./contraction.ts";
 
 /** A group compiles to one function; from about here on its locals no longer fit a machine's registers. */
-export const MOST_OPS = 64;
+const MOST_OPS = 64;
 
 /** Ops that run as one: its own, and copies of free ops, whose originals stay for other readers. */
 export type Group = { readonly own: ReadonlySet<Node>; readonly copies: ReadonlySet<Node> };
@@ -19,7 +19,7 @@ const isGroup = (unit: Unit): unit is Growing => "own" in unit;
 const current = (unit: Unit): Unit => (isGroup(unit) && unit.into ? current(unit.into) : unit);
 
 /** Costs nothing wherever it is read: a constant, an index line, the same elements under other dims. */
-export function isFree({ op, ins, attrs }: Node): boolean {
+function isFree({ op, ins, attrs }: Node): boolean {
   const move = op.moves?.(attrs).kind;
   return isLoopOp(op) && (ins.length === 0 || move === "reshape" || move === "stretch");
 }

@@ -36,7 +36,7 @@ function closingBrace(text: string, from: number, end: number): number {
 }
 
 /** Splits text with `${…}` into its literal parts and expressions; `$${` stands for `${` itself. */
-export function parseTemplate(source: Source, start: number, end: number): readonly (string | Expression)[] {
+function parseTemplate(source: Source, start: number, end: number): readonly (string | Expression)[] {
   const parts: (string | Expression)[] = [];
   let literal = "";
   let at = start;

@@ -36,7 +36,7 @@ export function node(op: OpDef, ins: readonly Value[], options: NodeOptions = {}
 }
 
 /** Errors raised inside get the location's span when they have none. */
-export function located<R>(loc: Loc, run: () => R): R {
+function located<R>(loc: Loc, run: () => R): R {
   try {
     return run();
   } catch (error) {
@@ -115,7 +115,7 @@ export function blockBuilder(loc: Loc = unknownLoc, hints: readonly string[] = [
 }
 
 /** A closed block. Inside a region, the enclosing builder's vocabulary appends to the region while it grows. */
-export function buildBlock(
+function buildBlock(
   params: readonly NamedType[],
   body: (k: K<Value>, params: readonly Value[]) => readonly Value[],
   outer: BlockBuilder = blockBuilder(),

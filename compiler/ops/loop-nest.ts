@@ -1,6 +1,5 @@
 // The arrays that a loop nest reads and writes, and its loops once neighbours that every array crosses as one are
 // joined.
-import type { TensorType } from "../ir/types.ts";
 import { at } from "./op.ts";
 
 /** One array under one walk: where it begins, and how far one step of each loop moves in it. */
@@ -52,7 +51,3 @@ export function joinLoops(
 /** The innermost loop that moves in an array, counted from one; 0 when none does. */
 export const depthOfAccess = ({ strides }: Access): number =>
   strides.findLastIndex((stride) => stride !== 0) + 1;
-
-/** The kind of typed array that holds a type's numbers; loops are compiled apart for each. */
-export const kindOf = ({ dtype }: TensorType): string =>
-  dtype === "i32" ? "i32" : dtype === "bool" ? "bool" : "f32";

@@ -47,7 +47,7 @@ function atPeak({ peak, allocations }: MemoryPlan): MemoryReport["at_peak"] {
   return [...alike.values()].sort((a, b) => b.bytes - a.bytes);
 }
 
-export function memoryReport(plan: MemoryPlan): MemoryReport {
+function memoryReport(plan: MemoryPlan): MemoryReport {
   return {
     program: plan.name,
     peak_bytes: plan.peak.bytes,

@@ -20,7 +20,7 @@ export const executable = (block: Block): Block =>
   dropDead(expand(block, ({ op }) => !hasKernel(op) && op.decompose !== undefined));
 
 /** Lifetimes of a block's values. A parameter outlives the block unless it is given away. */
-export function schedule(block: Block, given: readonly boolean[]): Schedule {
+function schedule(block: Block, given: readonly boolean[]): Schedule {
   const kept = new Set<Value>([...block.params.filter((_, i) => !given[i]), ...block.results]);
   const seen = new Set<Value>();
   const steps = block.nodes.toReversed().map((node): Step => {
