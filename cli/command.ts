@@ -17,7 +17,7 @@ export const commonFlags = {
   json: {
     doc: 'print JSON, errors too: each a line on stderr, {"error": {code, message, file, line, column, help, notes}}',
   },
-  debug: { doc: "print stack traces with errors" },
+  debug: { doc: "print stack traces with errors, in JSON as their field stack" },
   version: { doc: "print the version of q3c" },
 } as const satisfies FlagSpecs;
 

@@ -28,24 +28,30 @@ export const diagnosticJson = (diagnostic: Diagnostic) => ({
   notes: (diagnostic.notes ?? []).map(noteJson),
 });
 
-/** Prints what was thrown and says the exit code: the error's own, or 70 for a bug of ours. */
+/** Prints what was thrown, with its stack on demand, and says the exit code: the error's own, or 70 for a bug of ours. */
 export function reportFailure(
   error: unknown,
   io: Pick<Io, "err">,
   { json, debug }: { readonly json: boolean; readonly debug: boolean },
 ): number {
   const stack = error instanceof Error ? (error.stack ?? "") : "";
-  if (error instanceof Q3Error) {
-    if (json) for (const one of error.diagnostics) io.err(JSON.stringify({ error: diagnosticJson(one) }));
-    else io.err(error.message);
+  const isOurs = error instanceof Q3Error;
+  if (json) {
+    for (const one of isOurs ? error.diagnostics : [bugOf(error)])
+      io.err(JSON.stringify({ error: { ...diagnosticJson(one), ...(debug ? { stack } : {}) } }));
+  } else {
+    const { code, message, help } = bugOf(error);
+    io.err(isOurs ? error.message : `${code}: ${message}\n${help}`);
     if (debug) io.err(stack);
-    return error.exitCode;
   }
-  const said = error instanceof Error ? error.message : String(error);
-  const message = said.replace(/^internal: /, "").replaceAll("\n", " ");
-  const help = "this is a bug in q3c; rerun with --debug for the stack";
-  if (json) io.err(JSON.stringify({ error: diagnosticJson({ code: "internal", message, help }) }));
-  else io.err(`internal: ${message}\n${help}`);
-  if (debug) io.err(stack);
-  return internalExit;
+  return isOurs ? error.exitCode : internalExit;
 }
+
+/** What a bug of ours is told as. */
+const bugOf = (error: unknown): Diagnostic => ({
+  code: "internal",
+  message: (error instanceof Error ? error.message : String(error))
+    .replace(/^internal: /, "")
+    .replaceAll("\n", " "),
+  help: "this is a bug in q3c; rerun with --debug for the stack",
+});

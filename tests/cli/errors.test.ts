@@ -171,6 +171,20 @@ test("anything else thrown is a bug of q3c, exit 70, with its stack only on dema
   });
 });
 
+test("with --json and --debug each error has its stack in a field, and no line is anything but JSON", async () => {
+  const stacks = async (command: string): Promise<string[]> => {
+    const { err } = await q3c([command, "--json", "--debug"], { table });
+    return err.split("\n").map((line) => JSON.parse(line).error.stack);
+  };
+  expect(await stacks("bug")).toEqual([
+    expect.stringMatching(/^Error: internal: a region\nwithout a plan\n {4}at .*errors\.test\.ts/),
+  ]);
+  expect(await stacks("two")).toEqual(
+    new Array(3).fill(expect.stringMatching(/wrong-type[\s\S]*\n {4}at [\s\S]*errors\.test\.ts/)),
+  );
+  expect(await stacks("text")).toEqual([""]);
+});
+
 test("a status line is gone before an error is printed", async () => {
   expect((await q3c(["bug"], { table })).statuses).toEqual([""]);
 });
