@@ -2,6 +2,7 @@
 
 import { basename, join, resolve } from "node:path";
 import { fail } from "../diag.ts";
+import { foldersBeside } from "./beside.ts";
 import type { Derived, Values } from "./derived.ts";
 import { isDirectory, isFile, type Places, shippedNames, shownPath } from "./files.ts";
 import type { AxisRule } from "./key.ts";
@@ -95,8 +96,8 @@ function layerTypes(c: Context): Values["layer_types"] {
 /** The folder that has a tokenizer beside the weights: of those that load_parameters_path names, else of the model's. */
 const ownTokenizer = (c: Context): string | undefined =>
   [c.get("load_parameters_path"), c.hfCheckpoint ?? ""]
-    .filter((folder) => folder !== "")
-    .map((folder) => resolve(c.places.cwd, folder))
+    .filter((weights) => weights !== "")
+    .flatMap((weights) => foldersBeside(resolve(c.places.cwd, weights)))
     .find((folder) => isFile(join(folder, "tokenizer.json")));
 
 // A model's own tokenizer is of its kind unless the user says otherwise.

@@ -1,10 +1,12 @@
 // Opens a checkpoint of any format: which it is, its files tell.
+
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { SIDE } from "../../compiler/config/beside.ts";
 import { fail } from "../../compiler/diag.ts";
 import { failRead } from "../files.ts";
 import { type OnDamage, refuse } from "./damage.ts";
-import { ITEM, looksLikeOrbax, SIDE, stepsIn, TREE } from "./orbax/files.ts";
+import { ITEM, looksLikeOrbax, stepsIn, TREE } from "./orbax/files.ts";
 import { type OrbaxReader, openOrbax } from "./orbax/read.ts";
 import { openSafetensors, type Safetensors } from "./safetensors.ts";
 import { tensorsOf } from "./safetensors-boxes.ts";

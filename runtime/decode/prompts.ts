@@ -1,4 +1,5 @@
 // What stands around an answer: the prompt as tokens, the tokens that end it, and those that it may hold.
+import { foldersBeside } from "../../compiler/config/beside.ts";
 import type { Config } from "../../compiler/config/load.ts";
 import { fail } from "../../compiler/diag.ts";
 import { openChatTemplate } from "../tokenizer/chat-template.ts";
@@ -41,11 +42,8 @@ export function promptReader(config: Config, tokenizer: Tokenizer, cwd: string):
 
 /** End-of-text of the tokenizer, and of the files beside the weights. */
 export function stopsOf({ values }: Config, tokenizer: Tokenizer): ReadonlySet<number> {
-  const folder = values.weights_path;
-  const named =
-    folder === null
-      ? []
-      : [...endOfTextIn(folder, "generation_config.json"), ...endOfTextIn(folder, "config.json")];
+  const folders = values.weights_path === null ? [] : foldersBeside(values.weights_path);
+  const named = [...endOfTextIn(folders, "generation_config.json"), ...endOfTextIn(folders, "config.json")];
   return new Set([...tokenizer.eosIds, ...named]);
 }
 

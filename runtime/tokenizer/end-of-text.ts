@@ -8,13 +8,13 @@ import { readText } from "../files.ts";
 export const isId = (id: unknown): id is number =>
   Number.isInteger(id) && Number(id) >= 0 && Number(id) < 2 ** 31;
 
-/** `eos_token_id` of a Hugging Face JSON file, an id or a list of them; none if there is no such file or key. */
+/** `eos_token_id` of the first Hugging Face JSON file in folders, an id or a list; none if there is no such file or key. */
 export function endOfTextIn(
-  folder: string,
+  folders: readonly string[],
   name: "generation_config.json" | "config.json",
 ): readonly number[] {
-  const file = join(folder, name);
-  if (!existsSync(file)) return [];
+  const file = folders.map((folder) => join(folder, name)).find(existsSync);
+  if (file === undefined) return [];
   const fields = parseJson({ file, text: readText(file) });
   const ids = isRecord(fields) ? [fields["eos_token_id"] ?? []].flat() : [fields];
   if (ids.every(isId)) return ids;

@@ -39,7 +39,7 @@ export function huggingFaceTokenizer(file: string): Tokenizer {
   const named = (key: string): number | undefined => specialId(configFile, key, config[key], ids);
   const [eosId, bosId, padId] = [named("eos_token"), named("bos_token"), named("pad_token")];
   const chatTemplate = chatTemplateOf(file, configFile, config["chat_template"]);
-  const stops = endOfTextIn(dirname(file), "generation_config.json");
+  const stops = endOfTextIn([dirname(file)], "generation_config.json");
   return {
     kind: "huggingface",
     vocabSize: 1 + [...ids.values()].reduce((largest, id) => Math.max(largest, id), -1),

@@ -146,6 +146,21 @@ describe("q3c decode", () => {
     expect(plain.text.startsWith(stopped.text)).toBe(true);
   });
 
+  test("the tokenizer that was converted along is found in the step, whatever of it is named", async () => {
+    const [folder, tree] = [scratch(), join(scratch(), "tree")];
+    for (const from of [model, tokenizer]) cpSync(from, folder, { recursive: true });
+    expect((await q3c(["convert", folder, tree])).code).toBe(0);
+    const named = await q3c(["decode", ...own(), "prompt=the hat", "--json"]);
+    const line = own().filter((word) => !word.startsWith("tokenizer_"));
+    for (const path of ["0/items", "0", ""]) {
+      const found = await q3c([
+        ...["decode", ...line, `load_parameters_path=${join(tree, path)}`],
+        ...["prompt=the hat", "--json"],
+      ]);
+      expect(answers(found.out)).toEqual(answers(named.out));
+    }
+  });
+
   test("a chat is rendered with its template", async () => {
     const template = "{{ messages[0].content }}|{{ messages[1].content }}>";
     const chat = [

@@ -286,6 +286,15 @@ test("the tokenizer beside the weights is used, and its kind; without one the ke
   expect(chosen("load_parameters_path=tuned")).toEqual(["huggingface", own]);
   writeFileSync(join(tuned, "tokenizer.json"), "{}");
   expect(chosen("load_parameters_path=tuned")).toEqual(["huggingface", tuned]);
+  // Beside MaxText's items, those of the weights lie in a folder of the step.
+  for (const step of [9, 10]) {
+    const side = join(f.cwd, "steps", String(step), "hugging_face");
+    mkdirSync(side, { recursive: true });
+    writeFileSync(join(side, "tokenizer.json"), "{}");
+    for (const path of ["", "/items", "/hugging_face"])
+      expect(chosen(`load_parameters_path=steps/${step}${path}`)).toEqual(["huggingface", side]);
+    expect(chosen("load_parameters_path=steps")).toEqual(["huggingface", side]);
+  }
   const packaged = f.load(["base", "model_name=qwen3-next-tiny", "load_parameters_path=tuned"]).values;
   expect(packaged).toMatchObject({ tokenizer_type: "huggingface", tokenizer_path: tuned });
   const without = load(dense);

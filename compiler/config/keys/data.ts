@@ -27,7 +27,7 @@ export const tokenizer = {
   tokenizer_path: key(
     orNull(text),
     "",
-    "A tokenizer's folder or file; empty takes the one beside the weights.",
+    "A tokenizer's folder or file; empty takes tokenizer.json of the weights' folder, or of hugging_face in their MaxText step.",
   ),
   tokenizer_type: key(
     oneOf("sentencepiece", "tiktoken", "huggingface", "byte"),

@@ -1,8 +1,10 @@
 // The two kinds of output: how each is begun and made whole, and which blocks it is written in.
+
 import { dirname, join } from "node:path";
+import { SIDE } from "../../../compiler/config/beside.ts";
 import { chunkBoxes } from "../box.ts";
 import { asideOf, createSafetensors } from "../create-safetensors.ts";
-import { ASIDE, ITEM, SIDE } from "../orbax/files.ts";
+import { ASIDE, ITEM } from "../orbax/files.ts";
 import { createOrbax, type OrbaxOptions } from "../orbax/write.ts";
 import type { TensorReader } from "../tensors.ts";
 import { type Block, blocksOf, chunkOf, type Planned, rowBlocks } from "./blocks.ts";

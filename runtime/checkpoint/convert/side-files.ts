@@ -1,10 +1,12 @@
 // The small files beside weights. Those of a Hugging Face model stay with a converted checkpoint, in a folder of the
 // step's directory, so that the way back has them.
+
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { SIDE } from "../../../compiler/config/beside.ts";
 import { isRecord, parseJson } from "../../../compiler/json.ts";
 import { failRead, readBytes, readText, writeAside } from "../../files.ts";
-import { DATA, SIDE, STEPS, stepsIn } from "../orbax/files.ts";
+import { DATA, STEPS, stepsIn } from "../orbax/files.ts";
 import type { OrbaxReader } from "../orbax/read.ts";
 import type { Safetensors } from "../safetensors.ts";
 import { INDEX, printIndex } from "../safetensors-layout.ts";

@@ -1,6 +1,7 @@
 // The names of the files that Orbax knows, and finding the item that a path leads to.
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { isStep } from "../../../compiler/config/beside.ts";
 import { fail } from "../../../compiler/diag.ts";
 import { isRecord } from "../../../compiler/json.ts";
 import { namesIn } from "../../files.ts";
@@ -24,8 +25,6 @@ export const ITEM = "items";
 /** The item that says where the data stood, a file for each host. */
 export const DATA = "iter";
 
-/** The directory of a model's Hugging Face files, beside the item or beside a run's steps. */
-export const SIDE = "hugging_face";
 /** The directory of a run's steps in the run's own. */
 export const STEPS = "checkpoints";
 
@@ -36,8 +35,6 @@ export type Place = {
   readonly home: string;
   readonly step: number | undefined;
 };
-
-const isStep = (name: string): boolean => /^\d{1,15}$/.test(name);
 
 /** The directories of numbered steps at a path, the latest first. */
 export const stepsIn = (path: string): readonly string[] =>
