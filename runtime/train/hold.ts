@@ -1,7 +1,7 @@
 // One at a time trains a run: each process says that it does with a file in the run's directory, named by its id, which
 // holds its mark.
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fail } from "../../compiler/diag.ts";
 import { readText, writing } from "../files.ts";
 import { isRunning, isTaken, ownMark, take } from "../running.ts";
@@ -13,7 +13,7 @@ const PREFIX = ".training-";
  * in, by another process or by this one, is refused; what processes left there that are gone is removed.
  */
 export function holdRun(directory: string): () => void {
-  writing(directory, () => fs.mkdirSync(directory, { recursive: true }));
+  const made = writing(directory, () => fs.mkdirSync(directory, { recursive: true }));
   if (isTaken(directory))
     fail({
       code: "run-held",
@@ -29,6 +29,8 @@ export function holdRun(directory: string): () => void {
     process.removeListener("exit", release);
     leave();
     fs.rmSync(own, { force: true });
+    // A run that never began leaves nothing.
+    if (made !== undefined) removeEmpty(directory, made);
   };
   // Ctrl-C exits without going back through the callers.
   process.once("exit", release);
@@ -47,6 +49,16 @@ export function holdRun(directory: string): () => void {
     });
   }
   return release;
+}
+
+/** Removes a directory and those above it, up to one that is `last`, as long as nothing is in them. */
+function removeEmpty(directory: string, last: string): void {
+  try {
+    fs.rmdirSync(directory);
+  } catch {
+    return;
+  }
+  if (directory !== last) removeEmpty(dirname(directory), last);
 }
 
 const othersIn = (directory: string): readonly number[] =>

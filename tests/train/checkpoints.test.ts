@@ -209,6 +209,10 @@ test("a state of another model is refused with what is missing, what is left ove
   });
   const both = await rejection(run(configOf(out, "load_full_state_path=a", "load_parameters_path=b")));
   expect(both.code).toBe("two-starts");
+  // A run that never began leaves nothing.
+  const nowhere = configOf(join(out, "new/deep"), "load_full_state_path=nowhere");
+  expect((await rejection(run(nowhere))).code).toBe("file-missing");
+  expect(fs.existsSync(join(out, "new"))).toBe(false);
 });
 
 test("other data than the run had is refused", async () => {
