@@ -4,6 +4,8 @@ import {
   ADD,
   advance,
   type Code,
+  each,
+  either,
   get,
   int,
   isLess,
@@ -12,6 +14,7 @@ import {
   kernelOver,
   loadVector,
   MUL,
+  SUB,
   select,
   seq,
   set,
@@ -31,9 +34,9 @@ const VECTOR = 16;
 /** A line of the cache, which is filled whole before another is begun. */
 const LINE = 64;
 
-const [FROM, TO, ROWS, COLUMNS, PITCH, TO_PITCH] = [0, 1, 2, 3, 4, 5];
-const [FIRST, END, ROW, COLUMN, READ, WRITE, AT] = [6, 7, 8, 9, 10, 11, 12];
-const VECTORS = 13;
+const [FROM, TO, ROWS, COLUMNS, PITCH, TO_PITCH, BENCH] = [0, 1, 2, 3, 4, 5, 6];
+const [FIRST, END, ROW, COLUMN, LAST, INNER, READ, WRITE, AT, BEYOND] = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const VECTORS = 17;
 
 /** The numbers of bytes that interleave elements of two vectors, beginning with their lower or their upper halves. */
 const interleave = (width: Width, half: 0 | 1): Code =>
@@ -67,44 +70,91 @@ function square(width: Width): Code {
     set(AT),
     ...lines.map((i) => seq(get(AT), loadVector(), set(local(0, i)), advance(AT, get(PITCH)))),
     ...rounds,
-    get(WRITE),
-    set(AT),
-    ...lines.map((i) =>
-      seq(get(AT), get(local(rounds.length, i)), storeVector(), advance(AT, get(TO_PITCH))),
-    ),
+    ...lines.map((i) => seq(get(WRITE), get(local(rounds.length, i)), storeVector(i * LINE))),
   );
 }
 
-const isAtLeast = (local: number, bound: number): Code => seq(get(local), get(bound), isLess, isZero);
+/** Runs for `local` from one bound on, by steps, until the other. */
+const along = (local: number, from: Code, to: Code, step: number, body: Code): Code =>
+  seq(
+    seq(from, set(local)),
+    until(seq(get(local), to, isLess, isZero), seq(body, advance(local, int(step)))),
+  );
+/** The lesser of two. */
+const least = (a: Code, b: Code): Code => seq(a, b, a, b, isLess, select);
 
-/** Rows and columns are multiples of a square's side. */
+/**
+ * As many rows and columns at a time as fill a line of the cache: their transpose is made on a bench of its own, from
+ * which whole lines go to the target. Lines that are a power of two apart have few places in the cache, and would drive
+ * each other out of it before they are full. Rows and columns are multiples of a square's side.
+ */
 function codeFor(width: Width): Kernel {
   const side = VECTOR / width;
-  const lineRows = LINE / width;
-  const inSquares = seq(
-    advance(READ, seq(get(PITCH), int(side), MUL)),
-    advance(WRITE, int(VECTOR)),
-    advance(ROW, int(side)),
+  const perLine = LINE / width;
+  const scaled = (code: Code): Code => seq(code, int(width), MUL);
+  const fill = along(
+    ROW,
+    get(FIRST),
+    get(END),
+    side,
+    seq(
+      seq(get(FROM), get(ROW), get(PITCH), MUL, ADD, scaled(get(COLUMN)), ADD, set(READ)),
+      seq(get(BENCH), scaled(seq(get(ROW), get(FIRST), SUB)), ADD, set(WRITE)),
+      along(
+        INNER,
+        get(COLUMN),
+        get(LAST),
+        side,
+        seq(square(width), advance(READ, int(VECTOR)), advance(WRITE, int(side * LINE))),
+      ),
+    ),
   );
-  const ofLines = seq(
-    seq(get(FROM), get(FIRST), get(PITCH), MUL, ADD, get(COLUMN), int(width), MUL, ADD, set(READ)),
-    seq(get(TO), get(COLUMN), get(TO_PITCH), MUL, ADD, get(FIRST), int(width), MUL, ADD, set(WRITE)),
-    seq(get(FIRST), set(ROW)),
-    until(isAtLeast(ROW, END), seq(square(width), inSquares)),
-    advance(COLUMN, int(side)),
+  const part = seq(
+    seq(get(READ), scaled(seq(get(END), get(FIRST), SUB)), ADD, set(BEYOND)),
+    seq(get(WRITE), set(AT)),
+    along(
+      ROW,
+      get(READ),
+      get(BEYOND),
+      VECTOR,
+      seq(get(AT), get(ROW), loadVector(), storeVector(), advance(AT, int(VECTOR))),
+    ),
   );
-  const end = seq(get(FIRST), int(lineRows), ADD);
+  const line = each(LINE / VECTOR, (i) =>
+    seq(get(WRITE), get(READ), loadVector(i * VECTOR), storeVector(i * VECTOR)),
+  );
+  const isShort = seq(get(END), get(FIRST), SUB, int(perLine), isLess);
+  const clear = along(
+    INNER,
+    get(COLUMN),
+    get(LAST),
+    1,
+    seq(either(isShort, part, line), advance(READ, int(LINE)), advance(WRITE, get(TO_PITCH))),
+  );
   return {
-    parameters: 6,
-    integers: VECTORS - 6,
+    parameters: 7,
+    integers: VECTORS - 7,
     vectors: 2 * side,
-    body: until(
-      isAtLeast(FIRST, ROWS),
+    body: along(
+      FIRST,
+      int(0),
+      get(ROWS),
+      perLine,
       seq(
-        seq(end, get(ROWS), end, get(ROWS), isLess, select, set(END)),
-        seq(int(0), set(COLUMN)),
-        until(isAtLeast(COLUMN, COLUMNS), ofLines),
-        seq(get(END), set(FIRST)),
+        seq(least(seq(get(FIRST), int(perLine), ADD), get(ROWS)), set(END)),
+        along(
+          COLUMN,
+          int(0),
+          get(COLUMNS),
+          perLine,
+          seq(
+            seq(least(seq(get(COLUMN), int(perLine), ADD), get(COLUMNS)), set(LAST)),
+            fill,
+            seq(get(BENCH), set(READ)),
+            seq(get(TO), get(COLUMN), get(TO_PITCH), MUL, ADD, scaled(get(FIRST)), ADD, set(WRITE)),
+            clear,
+          ),
+        ),
       ),
     ),
   };
@@ -150,7 +200,7 @@ export function transpose(from: Matrix, to: Matrix, rows: number, columns: numbe
       const read = isThere(from) ? source : { bytes: vectors.tiles[0], start: 0, pitch: whole(n) * width };
       const write = isThere(to) ? target : { bytes: vectors.tiles[1], start: 0, pitch: whole(m) * width };
       if (read !== source) copyRows(source, read, m, n * width);
-      kernel(addressOf(read), addressOf(write), whole(m), whole(n), read.pitch, write.pitch);
+      kernel(addressOf(read), addressOf(write), whole(m), whole(n), read.pitch, write.pitch, vectors.bench);
       if (write !== target) copyRows(write, target, n, m * width);
     }
   return true;

@@ -6,25 +6,30 @@ import type { Allocate } from "./tensors.ts";
 
 /** Room for a tile of what is read, and one of what is written. */
 export const TILE_BYTES = 1 << 21;
+/** As many lines of the cache as each has bytes. */
+const BENCH_BYTES = 64 * 64;
 /** Room that is lent: a block of a conversion, or what one is made of. */
 const LENT_BYTES = 1 << 25;
 
 export type VectorMemory = {
   readonly memory: Memory;
   readonly tiles: readonly [Uint8Array, Uint8Array];
+  /** The address of BENCH_BYTES for what a kernel has in its hands. */
+  readonly bench: number;
   readonly lent: Readonly<Record<Side, Uint8Array>>;
 };
 
 type Side = "source" | "target";
 
 function open(): VectorMemory | undefined {
-  const memory = memoryOf(2 * TILE_BYTES + 2 * LENT_BYTES);
+  const memory = memoryOf(2 * TILE_BYTES + 2 * LENT_BYTES + BENCH_BYTES);
   if (!memory) return undefined;
   const part = (start: number, length: number): Uint8Array => new Uint8Array(memory.buffer, start, length);
   const [lent, other] = [2 * TILE_BYTES, 2 * TILE_BYTES + LENT_BYTES];
   return {
     memory,
     tiles: [part(0, TILE_BYTES), part(TILE_BYTES, TILE_BYTES)],
+    bench: 2 * TILE_BYTES + 2 * LENT_BYTES,
     lent: { source: part(lent, LENT_BYTES), target: part(other, LENT_BYTES) },
   };
 }
