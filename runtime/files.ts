@@ -75,6 +75,16 @@ export function fitting<T>(code: string, what: string, at: Place, make: () => T)
 /** Memory for so many bytes, whatever is in them: each of them shall be written. */
 export const allocate = (length: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 
+/** The same memory again each time, for who is done with what was there; other memory for more than `limit` bytes. */
+export function allocateAgain(limit: number): (length: number) => Uint8Array {
+  let held: Uint8Array | undefined;
+  return (length) => {
+    if (length > limit) return allocate(length);
+    if (!held || held.length < length) held = allocate(length);
+    return held.subarray(0, length);
+  };
+}
+
 // One read call moves less than 2 GiB on every platform.
 const MAX_READ = 1 << 30;
 

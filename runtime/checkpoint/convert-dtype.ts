@@ -3,6 +3,7 @@
 
 import { invariant } from "../../compiler/diag.ts";
 import type { DType } from "../../compiler/dtype.ts";
+import type { Allocate } from "./tensors.ts";
 
 /** `ieee` has infinities, `fn` only NaN at the top code, `fnuz` only NaN in place of minus zero. */
 type Specials = "ieee" | "fn" | "fnuz";
@@ -170,15 +171,13 @@ export function decodeFloats(dtype: FloatDType, bytes: Uint8Array, out: Float32A
 }
 
 // Adding half a unit less the parity of the kept part rounds to nearest even, and to infinity on overflow.
-function encodeBf16(values: Float32Array): Uint8Array {
+function encodeBf16(values: Float32Array, codes: Uint16Array): void {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const codes = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) {
     const word = bits[i] ?? 0;
     const isNaN32 = (word & 0x7fffffff) > 0x7f800000;
     codes[i] = isNaN32 ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
-  return new Uint8Array(codes.buffer);
 }
 
 // The bits of an f32 that are half of f16's smallest number, its smallest normal one, and the first to become infinity.
@@ -186,14 +185,12 @@ const F16_HALF_OF_LEAST = 0x33000000;
 const F16_NORMAL = 0x38800000;
 const F16_OVERFLOW = 0x477ff000;
 
-function encodeF16(values: Float32Array): Uint8Array {
+function encodeF16(values: Float32Array, codes: Uint16Array): void {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const codes = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) {
     const word = bits[i] ?? 0;
     codes[i] = ((word >>> 16) & 0x8000) | encodeMagnitude(word & 0x7fffffff);
   }
-  return new Uint8Array(codes.buffer);
 }
 
 function encodeMagnitude(word: number): number {
@@ -206,12 +203,44 @@ function encodeMagnitude(word: number): number {
   return (mantissa + (1 << (shift - 1)) - 1 + ((mantissa >>> shift) & 1)) >>> shift;
 }
 
+/** The dtypes that f32 is rounded to. */
+type Encoded = Exclude<FloatDType, "F8_E8M0">;
+
 /** Encodes values, rounding to nearest even; what is too large becomes infinity, or NaN where there is none. */
-export function encodeFloats(dtype: Exclude<FloatDType, "F8_E8M0">, values: Float32Array): Uint8Array {
-  if (dtype === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
-  if (dtype === "F64") return new Uint8Array(Float64Array.from(values).buffer);
-  if (dtype === "BF16") return encodeBf16(values);
-  if (dtype === "F16") return encodeF16(values);
-  const format = SMALL_FLOATS[dtype];
-  return Uint8Array.from(values, (value) => encodeCode(format, value));
+export function encodeFloats(dtype: Encoded, values: Float32Array): Uint8Array {
+  const bytes = new Uint8Array(values.length * WIDTH[dtype]);
+  encodeInto(dtype, values, bytes);
+  return bytes;
+}
+
+/** The same into bytes, which begin where typed arrays may. */
+function encodeInto(dtype: Encoded, values: Float32Array, out: Uint8Array): void {
+  const { buffer, byteOffset } = out;
+  const { length } = values;
+  if (dtype === "F32") new Float32Array(buffer, byteOffset, length).set(values);
+  else if (dtype === "F64") new Float64Array(buffer, byteOffset, length).set(values);
+  else if (dtype === "BF16") encodeBf16(values, new Uint16Array(buffer, byteOffset, length));
+  else if (dtype === "F16") encodeF16(values, new Uint16Array(buffer, byteOffset, length));
+  else {
+    const format = SMALL_FLOATS[dtype];
+    for (let i = 0; i < length; i++) out[i] = encodeCode(format, values[i] ?? 0);
+  }
+}
+
+// Values that are on their way from one dtype to another: few enough to stay in the processor's cache.
+const PASSING = 1 << 14;
+
+/** Elements of a dtype in another, in `room`, which begins where typed arrays may; rounded as `encodeFloats` does. */
+export function convertFloats(from: FloatDType, bytes: Uint8Array, to: Encoded, room: Allocate): Uint8Array {
+  const [width, outWidth] = [WIDTH[from], WIDTH[to]];
+  const count = bytes.length / width;
+  const out = room(count * outWidth);
+  const passing = new Float32Array(Math.min(count, PASSING));
+  for (let start = 0; start < count; start += PASSING) {
+    const stop = Math.min(count, start + PASSING);
+    const values = passing.subarray(0, stop - start);
+    decodeFloats(from, bytes.subarray(start * width, stop * width), values);
+    encodeInto(to, values, out.subarray(start * outWidth, stop * outWidth));
+  }
+  return out;
 }

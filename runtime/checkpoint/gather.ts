@@ -1,8 +1,8 @@
 // Making a box of a planned tensor out of the source's tensors.
 import type { Factor } from "../../compiler/arch/dims.ts";
 import { fail, invariant } from "../../compiler/diag.ts";
-import { allocate } from "../files.ts";
-import { decodeFloats, encodeFloats, isFloatDType } from "./convert-dtype.ts";
+import { allocate, allocateAgain } from "../files.ts";
+import { convertFloats, isFloatDType } from "./convert-dtype.ts";
 import { extentsOf } from "./layout.ts";
 import { moveElements, stepsOf } from "./move-elements.ts";
 import { boxOf, type FactoredBox, type Move, type TensorPlan } from "./plan.ts";
@@ -82,6 +82,9 @@ function cut(
   };
 }
 
+// What is converted is moved before the next is. A block of 16 MiB takes twice as much in a wider dtype.
+const converted = allocateAgain(1 << 25);
+
 /** A box of a stored tensor in a dtype; between dtypes of floats, values are rounded to nearest even. */
 function readAs(
   source: TensorReader,
@@ -100,7 +103,5 @@ function readAs(
       message: `tensor \`${name}\` is ${stored.dtype}, which does not convert to ${dtype}`,
       at: { file: source.path },
     });
-  const values = new Float32Array((bytes.length * 8) / bitsOf(stored.dtype));
-  decodeFloats(stored.dtype, bytes, values);
-  return encodeFloats(dtype, values);
+  return convertFloats(stored.dtype, bytes, dtype, converted);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { decodeFloats, encodeFloats } from "../../runtime/checkpoint/convert-dtype.ts";
+import { convertFloats, decodeFloats, encodeFloats } from "../../runtime/checkpoint/convert-dtype.ts";
 
 // The oracle: a format is the ascending list of its finite non-negative values, and rounding is a search in it.
 type Oracle = {
@@ -160,4 +160,30 @@ test("F64 is rounded to the nearest f32 and F32 is copied bit by bit", () => {
 test("bytes that lie at an odd address decode the same", () => {
   const askew = Uint8Array.of(9, 0x80, 0x3f, 0x00, 0x40).subarray(1);
   expect([...decode("BF16", askew, 2)]).toEqual([1, 2]);
+});
+
+test("from one dtype to another, however many and wherever they lie, is through f32", () => {
+  const names = ["F64", "F32", ...FORMATS.map(([name]) => name)] as const;
+  const lengths = fc.oneof(fc.nat(20), fc.integer({ min: 16_380, max: 33_000 }));
+  const room = new Uint8Array(8 * 33_000);
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...names),
+      fc.constantFrom(...names),
+      lengths,
+      fc.integer(),
+      fc.nat(9),
+      (from, to, length, seed, shift) => {
+        const values = Float32Array.from({ length }, (_, i) => Math.sin(i + seed) * 2 ** ((i % 40) - 20));
+        const stored = encodeFloats(from, values);
+        const moved = new Uint8Array(stored.length + shift);
+        moved.set(stored, shift);
+        const passing = new Float32Array(length);
+        decodeFloats(from, stored, passing);
+        const found = convertFloats(from, moved.subarray(shift), to, (size) => room.subarray(0, size));
+        expect(Buffer.compare(found, encodeFloats(to, passing))).toBe(0);
+        expect(found.buffer).toBe(room.buffer);
+      },
+    ),
+  );
 });

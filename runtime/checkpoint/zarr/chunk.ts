@@ -1,6 +1,6 @@
 // Reading boxes of a chunk: from where it lies, if codecs leave it as it is; from all of it, which is kept for the next box;
 // or, where it is large, from as much of it as is decoded at a time.
-import { allocate, fitting } from "../../files.ts";
+import { allocate, allocateAgain, fitting } from "../../files.ts";
 import {
   bandsOf,
   copyBox,
@@ -178,11 +178,7 @@ const BAND_BYTES = 1 << 25;
 function readBands(chunk: Chunk, forward: Forward, box: Box, { site, room }: Reading): Uint8Array {
   const { shape, element } = chunk;
   let out: Uint8Array | undefined;
-  let band: Uint8Array | undefined;
-  const again: Allocate = (length) => {
-    if (!band || band.length < length) band = allocate(length);
-    return band.subarray(0, length);
-  };
+  const again = allocateAgain(BAND_BYTES);
   for (const part of bandsOf(box, shape, BAND_BYTES / element.width)) {
     const rows = runAround(part, shape);
     const isAll = isSameBox(rows, box);
