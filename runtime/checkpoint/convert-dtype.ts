@@ -124,8 +124,14 @@ function decodeTable(dtype: "F8_E8M0" | SmallFloatName): Uint32Array {
   return table;
 }
 
+const float32 = new Float32Array(1);
+const word = new Uint32Array(float32.buffer);
+
 /** The number that the 16 bits of an F16 are. */
-export const halfOf = (bits: number): number => decodeTable("F16")[bits] ?? Number.NaN;
+export function halfOf(bits: number): number {
+  word[0] = decodeTable("F16")[bits] ?? 0;
+  return float32[0] ?? 0;
+}
 
 const WIDTH: Readonly<Record<FloatDType, number>> = {
   F64: 8,
