@@ -80,7 +80,8 @@ export function allocateAgain(limit: number): (length: number) => Uint8Array {
   let held: Uint8Array | undefined;
   return (length) => {
     if (length > limit) return allocate(length);
-    if (!held || held.length < length) held = allocate(length);
+    if (held && held.length < length) held = undefined;
+    held ??= allocate(length);
     return held.subarray(0, length);
   };
 }

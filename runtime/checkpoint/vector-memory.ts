@@ -1,6 +1,6 @@
 // The memory of each thread that vector kernels reach. It holds tiles of what lies elsewhere, and lends room for whole
 // tensors: elements that lie here already are rearranged without being copied here and back.
-import { allocate } from "../files.ts";
+import { allocateAgain } from "../files.ts";
 import { type Memory, memoryOf } from "../wasm/words.ts";
 import type { Allocate } from "./tensors.ts";
 
@@ -42,13 +42,19 @@ export function vectorMemory(): VectorMemory | undefined {
   return opened || undefined;
 }
 
+/** The largest block that a conversion makes; memory for more is not kept. */
+const LARGEST_BYTES = 1 << 28;
+const larger = { source: allocateAgain(LARGEST_BYTES), target: allocateAgain(LARGEST_BYTES) };
+
 /**
- * Lends the same room again each time, to who is done with what was there; new memory for more than fits there. The room
- * begins `phase` bytes after a block of memory does, so that it can lie in memory as it will in a file.
+ * Lends the same room again each time, to who is done with what was there. The room begins `phase` bytes after a block of
+ * memory does, so that it can lie in memory as it will in a file, unless it is a large one.
  */
 export const lend =
   (side: Side, phase = 0): Allocate =>
   (length) => {
     const room = vectorMemory()?.lent[side];
-    return room && phase + length <= room.length ? room.subarray(phase, phase + length) : allocate(length);
+    return room && phase + length <= room.length
+      ? room.subarray(phase, phase + length)
+      : larger[side](length);
   };

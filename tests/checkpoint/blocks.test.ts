@@ -30,6 +30,8 @@ test.each([
   ["all that is one chunk", copied, shape, 16],
   ["all that is one chunk, transposed", transposed, shape, 16],
   ["chunks of rows", copied, [1024, 1024], 16],
+  ["chunks of rows of which the last is short", copied, [1000, 1024], 16],
+  ["chunks of columns of which the last is short", transposed, [400 * 1024, 13], 16],
   [
     "chunks that each reach all rows, of which small blocks would read all again and again",
     copied,

@@ -112,7 +112,9 @@ function stepOf({ moves, shape }: TensorPlan, { unit }: Cut, source: TensorReade
   const own = countOf((first.source.dims[axis] ?? []).slice(1).map((factor) => factor.size));
   const chunk = (chunkShape(source, first.from)[axis] ?? 1) / own;
   const isDivided = chunk < leading.size && Number.isInteger(chunk);
-  return isDivided && (shape[0] ?? 0) % (chunk * unit) === 0 ? chunk * unit : undefined;
+  // Where tensors lie one after another in the rows, blocks would begin anywhere in their chunks.
+  const isOne = leading.size * unit === shape[0];
+  return isDivided && (isOne || (shape[0] ?? 0) % (chunk * unit) === 0) ? chunk * unit : undefined;
 }
 
 /** Whether all comes from one chunk of the source, which the reader keeps from block to block. */

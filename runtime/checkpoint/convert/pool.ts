@@ -36,14 +36,19 @@ function inThreads(
   const start: Start = { source: source.path, target };
   const workers: Worker[] = [];
   const waiting = [...tasks];
-  const running = new Map<Worker, Weighed>();
+  const running = new Set<Worker>();
+  /** What each thread holds: as much as its largest task took, for it uses memory again and gives none back. */
+  const held = new Map<Worker, number>();
   return new Promise<void>((resolve, reject) => {
     const next = (worker: Worker): void => {
-      const used = [...running.values()].reduce((sum, { memory }) => sum + memory, 0);
-      const at = waiting.findIndex(({ memory }) => used === 0 || used + memory <= MEMORY);
+      const own = held.get(worker) ?? 0;
+      const others = [...held.values()].reduce((sum, memory) => sum + memory, -own);
+      const fits = (memory: number): boolean => others + Math.max(own, memory) <= MEMORY;
+      const at = waiting.findIndex(({ memory }) => running.size === 0 || fits(memory));
       const [weighed] = at < 0 ? [] : waiting.splice(at, 1);
       if (!weighed) return;
-      running.set(worker, weighed);
+      running.add(worker);
+      held.set(worker, Math.max(own, weighed.memory));
       worker.postMessage(weighed.task);
     };
     const heard = (worker: Worker, answer: Answer): void => {
