@@ -155,6 +155,16 @@ test("random bf16 checkpoints in shards, experts fused or not, come back as the 
   );
 });
 
+test("a link in the source's folder that leads nowhere is no reason not to convert", async () => {
+  const directory = scratch();
+  const model = join(directory, "model");
+  randomModel(model, { fused: false, shardBytes: 1 << 20, seed: 6 });
+  const wanted = weightFiles(model);
+  fs.symlinkSync(join(directory, "gone"), join(model, "README.md"));
+  const tree = await convert(conversionOf(model, model, join(directory, "tree")));
+  expect(weightFiles(await convert(conversionOf(model, tree, join(directory, "back"))))).toEqual(wanted);
+});
+
 test("the index of another writer stays as it is, unless it would not be true any more", async () => {
   const directory = scratch();
   const model = join(directory, "model");

@@ -244,8 +244,9 @@ function filesOf(path: string): unknown {
     .readdirSync(path, { recursive: true, encoding: "utf8" })
     .toSorted()
     .map((name) => {
-      const { size, mtimeMs } = fs.statSync(join(path, name));
-      return [name, size, mtimeMs];
+      // A link may lead nowhere.
+      const stat = fs.statSync(join(path, name), { throwIfNoEntry: false });
+      return [name, stat?.size, stat?.mtimeMs];
     });
 }
 
