@@ -16,6 +16,7 @@ import {
   json,
   metadataV2,
   metadataV3,
+  slice,
   storeOf,
   ZLIB,
 } from "./zarr-support.ts";
@@ -85,6 +86,66 @@ test("the memory of a chunk that is no longer held goes to another, not that of 
   expect(read.map((bytes) => [...new Set(bytes)])).toEqual(order.map((chunk) => [48 + chunk]));
   // Two are held, and the first was not held when it was read again.
   expect(given.size).toBeLessThan(new Set(order).size + 1);
+});
+
+test("the pieces of a chunk are all read into the same memory, in a shard as by themselves", () => {
+  const [rows, row] = [4, 1 << 20];
+  const body = Buffer.alloc(rows * row);
+  // What gzip makes no shorter.
+  for (let i = 0, word = 1; i < body.length; i += 4) {
+    word = (Math.imul(word, 1664525) + 1013904223) | 0;
+    body.writeInt32LE(word, i);
+  }
+  const gzipped: Chain = { isBigEndian: false, codecs: [GZIP] };
+  const sharded: Chain = {
+    isBigEndian: false,
+    codecs: [],
+    shard: {
+      counts: [1, 1],
+      chain: gzipped,
+      isIndexAtStart: false,
+      isIndexBigEndian: false,
+      indexCodecs: [],
+      absent: new Set(),
+    },
+  };
+  const encoded = GZIP.encode(body);
+  const index = Buffer.alloc(16);
+  index.writeBigUInt64LE(BigInt(encoded.length), 8);
+  for (const [chain, stored] of [
+    [gzipped, encoded],
+    [sharded, Buffer.concat([encoded, index])],
+  ] as const) {
+    const store = storeOf(
+      new Map([
+        ["w/zarr.json", json(metadataV3([rows, row], [rows, row], codecsJson(chain, [rows, row])))],
+        ["w/c/0/0", stored],
+      ]),
+    );
+    const given = new Set<ArrayBufferLike>();
+    let pieces = 0;
+    const noted: KvReader = {
+      ...store,
+      read(key, range, room) {
+        const bytes = store.read(key, range);
+        // The metadata and a shard's index have no piece's length.
+        if (!range || range.length <= index.length) return bytes;
+        pieces++;
+        const put = room ? room(bytes.length) : new Uint8Array(bytes.length);
+        put.set(bytes);
+        given.add(put.buffer);
+        return put;
+      },
+    };
+    const box: Box = [
+      [1, 3],
+      [5, 9],
+    ];
+    const array = openArray(noted, "w", { version: 3, isComplete: true, memo: new Map() });
+    expect(array.read(box)).toEqual(slice(body, [rows, row], box, 1));
+    expect(pieces).toBeGreaterThan(4);
+    expect(given.size).toBe(1);
+  }
 });
 
 test("small chunks after large ones do not hold the memory of these", () => {

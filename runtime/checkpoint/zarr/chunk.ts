@@ -98,14 +98,13 @@ function decodeKept(chunk: Chunk, reading: Reading): Uint8Array {
   memo.delete(key);
   const free = forget(memo, lengthOf(chunk));
   let memory: Uint8Array | undefined;
-  const read: Encoded["read"] = (range) =>
-    chunk.encoded.read(range, (length) => {
-      // What is read in several pieces is not what is kept.
-      if (memory) return allocate(length);
-      // Much larger memory than a chunk needs would be held with it.
-      memory = free && free.length >= length && free.length <= 2 * length ? free : allocate(length);
-      return memory.subarray(0, length);
-    });
+  // What is read at once may be what is kept.
+  const own: Allocate = (length) => {
+    // Much larger memory than a chunk needs would be held with it.
+    memory = free && free.length >= length && free.length <= 2 * length ? free : allocate(length);
+    return memory.subarray(0, length);
+  };
+  const read: Encoded["read"] = (range, room = own) => chunk.encoded.read(range, room);
   const bytes = decodeWhole({ ...chunk, encoded: { size: chunk.encoded.size, read } }, site);
   memo.set(key, memory?.buffer === bytes.buffer ? { bytes, memory } : { bytes });
   return bytes;

@@ -140,7 +140,8 @@ function readShards(
     if (!range) return filled(wanted, reading.fill ?? failAbsent(site), site);
     const inner: Encoded = {
       size: range.length,
-      read: (sub) => shard.read(sub ? { offset: range.offset + sub.offset, length: sub.length } : range),
+      read: (sub, room) =>
+        shard.read(sub ? { offset: range.offset + sub.offset, length: sub.length } : range, room),
     };
     return readLayout(layout, chunk, inner, wanted, { ...reading, site, room });
   };
