@@ -39,6 +39,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   yaml: ["compiler/config"],
   "@huggingface": ["runtime/tokenizer"],
   hyparquet: ["runtime/data"],
+  pako: ["runtime/checkpoint"],
 };
 
 type Import = { readonly file: string; readonly target: string; readonly isType: boolean };

@@ -1,9 +1,21 @@
-// What DEFLATE data is wrapped in: members of gzip (RFC 1952), or the header and trailer of zlib (RFC 1950). Both end with
-// a check sum.
-import { crc32, showSum } from "./crc.ts";
-import { inflate } from "./inflate.ts";
-import { alignBits, type Bits, isAtEnd, openBits, takeBits, takeWord } from "./inflate-codes.ts";
-import { Damage, damage, openInput, type Pieces } from "./pieces.ts";
+// What DEFLATE data is wrapped in: members of gzip (RFC 1952), or zlib's header and trailer (RFC 1950). Both end with a
+// check sum. Unpacked by pako, because Node's own decoder gives pieces only to who waits for them, and checkpoints are read
+// synchronously.
+import {
+  Z_BUF_ERROR,
+  Z_NEED_DICT,
+  Z_NO_FLUSH,
+  Z_OK,
+  Z_STREAM_END,
+  ZStream,
+  zlibInflate,
+  zlibInflateInit2,
+  zlibInflateReset,
+} from "pako";
+import { openInput, type Pieces } from "./pieces.ts";
+
+/** No data yields more bytes than this per byte of its own. */
+export const MAX_RATIO = 1032;
 
 /** Unpacks to at most `limit` bytes, piece by piece. `refuse` fails with a sentence on what is wrong. */
 export type Unpack = (
@@ -12,121 +24,55 @@ export type Unpack = (
   refuse: (problem: string) => never,
 ) => Generator<Uint8Array, void>;
 
-/** What comes before and after DEFLATE data. */
+// How much is taken in and unpacked at a time.
+const PIECE = 1 << 17;
+
 type Wrapping = {
   readonly name: string;
-  readHeader(bits: Bits): void;
-  /** The check sum of bytes after others, and that of none. */
-  sum(bytes: Uint8Array, before: number): number;
-  readonly emptySum: number;
-  readTrailer(bits: Bits, sum: number, length: number): void;
+  /** How far distances may go back, as a power of two, and what is expected around the data, as `inflateInit2` is told. */
+  readonly windowBits: number;
   /** Whether another may follow. */
   readonly isRepeated: boolean;
 };
 
-const unpackFrom = (wrapping: Wrapping): Unpack =>
+const unpackFrom = ({ name, windowBits, isRepeated }: Wrapping): Unpack =>
   function* (encoded, limit, refuse) {
-    try {
-      const bits = openBits(openInput(encoded));
-      let given = 0;
-      do {
-        wrapping.readHeader(bits);
-        let [sum, length] = [wrapping.emptySum, 0];
-        for (const piece of inflate(bits)) {
-          sum = wrapping.sum(piece, sum);
-          length += piece.length;
-          if (given + length > limit) refuse(`unpacks to more than the expected ${limit} bytes`);
-          yield piece;
-        }
-        given += length;
-        alignBits(bits);
-        wrapping.readTrailer(bits, sum, length);
-      } while (wrapping.isRepeated && !isAtEnd(bits));
-      if (!isAtEnd(bits)) damage("there are bytes after its end");
-    } catch (error) {
-      if (!(error instanceof Damage)) throw error;
-      refuse(`not whole ${wrapping.name} data: ${error.message}`);
+    const refuseDamage = (problem: string): never => refuse(`not whole ${name} data: ${problem}`);
+    const input = openInput(encoded);
+    // With room for one byte more than there should be.
+    const room = new Uint8Array(Math.min(PIECE, limit + 1));
+    const stream = Object.assign(new ZStream(), { output: room, avail_out: room.length });
+    zlibInflateInit2(stream, windowBits);
+    let [given, isWhole] = [0, false];
+    for (;;) {
+      // Where no room was left, there may be more of what was taken in before.
+      if (stream.avail_in === 0 && (isWhole || stream.avail_out > 0)) {
+        if (input.isAtEnd()) break;
+        stream.input = input.takeSome(PIECE);
+        stream.next_in = 0;
+        stream.avail_in = stream.input.length;
+      }
+      if (isWhole && !isRepeated) refuseDamage("there are bytes after its end");
+      if (isWhole) zlibInflateReset(stream);
+      stream.next_out = 0;
+      stream.avail_out = room.length;
+      const status = zlibInflate(stream, Z_NO_FLUSH);
+      if (status === Z_NEED_DICT) refuseDamage("it asks for a dictionary, and there is none");
+      // That nothing could be done without more input is no error.
+      if (status !== Z_OK && status !== Z_BUF_ERROR && status !== Z_STREAM_END) refuseDamage(stream.msg);
+      isWhole = status === Z_STREAM_END;
+      given += stream.next_out;
+      if (given > limit) refuse(`unpacks to more than the expected ${limit} bytes`);
+      if (stream.next_out > 0) yield room.subarray(0, stream.next_out);
     }
+    if (!isWhole) refuseDamage("the data is cut short");
   };
 
-function requireSum(kind: string, computed: number, stored: number): void {
-  if (computed !== stored)
-    damage(`its ${kind} is ${showSum(computed)}, but ${showSum(stored)} is stored with it`);
-}
-
-const DEFLATE = 8;
-const [HEADER_SUM, EXTRA, NAME, COMMENT, RESERVED] = [2, 4, 8, 16, 0xe0];
-
-function readGzipHeader(bits: Bits): void {
-  let sum = 0;
-  const byte = (): number => {
-    const value = takeBits(bits, 8);
-    sum = crc32(Uint8Array.of(value), sum);
-    return value;
-  };
-  const pair = (): number => byte() + 256 * byte();
-  if (pair() !== 0x8b1f) damage("it does not begin with 1f8b");
-  const method = byte();
-  if (method !== DEFLATE) damage(`it is packed by method ${method}; expected ${DEFLATE}`);
-  const flags = byte();
-  if (flags & RESERVED) damage("a reserved bit of its header is set");
-  // The time, and what it was packed by and where.
-  for (let i = 0; i < 6; i++) byte();
-  if (flags & EXTRA) for (let left = pair(); left > 0; left--) byte();
-  for (const text of [NAME, COMMENT]) if (flags & text) while (byte() !== 0);
-  if (flags & HEADER_SUM) {
-    const computed = sum & 0xffff;
-    requireSum("header's CRC-16", computed, pair());
-  }
-}
+const WINDOW_BITS = 15;
+const AS_GZIP = 16;
 
 /** Unpacks members of gzip, one after another. */
-export const gunzip = unpackFrom({
-  name: "gzip",
-  readHeader: readGzipHeader,
-  sum: crc32,
-  emptySum: 0,
-  readTrailer(bits, sum, length) {
-    requireSum("CRC-32", sum, takeWord(bits));
-    const stored = takeWord(bits);
-    if (length % 2 ** 32 !== stored) damage(`it unpacks to ${length} bytes, but says it has ${stored}`);
-  },
-  isRepeated: true,
-});
-
-const ADLER = 65521;
-// Of so many bytes the sums stay below 2^32.
-const ADLER_BYTES = 5552;
-
-function adler32(bytes: Uint8Array, before: number): number {
-  let [low, high] = [before & 0xffff, before >>> 16];
-  for (let from = 0; from < bytes.length; from += ADLER_BYTES) {
-    const to = Math.min(bytes.length, from + ADLER_BYTES);
-    for (let i = from; i < to; i++) {
-      low += bytes[i] ?? 0;
-      high += low;
-    }
-    low %= ADLER;
-    high %= ADLER;
-  }
-  return high * 65536 + low;
-}
+export const gunzip = unpackFrom({ name: "gzip", windowBits: WINDOW_BITS + AS_GZIP, isRepeated: true });
 
 /** Unpacks data of zlib's. */
-export const unzlib = unpackFrom({
-  name: "zlib",
-  readHeader(bits) {
-    const [method, flags] = [takeBits(bits, 8), takeBits(bits, 8)];
-    if ((method & 15) !== DEFLATE || method >> 4 > 7 || (method * 256 + flags) % 31 !== 0)
-      damage("it does not begin as such data does");
-    if (flags & 0x20) damage("it asks for a dictionary, and there is none");
-  },
-  sum: adler32,
-  emptySum: 1,
-  readTrailer(bits, sum) {
-    const bytes = Array.from({ length: 4 }, () => takeBits(bits, 8));
-    const stored = bytes.reduce((word, byte) => word * 256 + byte, 0);
-    requireSum("Adler-32", sum, stored);
-  },
-  isRepeated: false,
-});
+export const unzlib = unpackFrom({ name: "zlib", windowBits: WINDOW_BITS, isRepeated: false });

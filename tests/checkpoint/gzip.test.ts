@@ -1,11 +1,15 @@
-import { constants, deflateRawSync, deflateSync, gunzipSync, gzipSync, inflateRawSync } from "node:zlib";
+import {
+  constants,
+  deflateRawSync,
+  deflateSync,
+  gunzipSync,
+  gzipSync,
+  inflateRawSync,
+  inflateSync,
+} from "node:zlib";
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { crc32 } from "../../runtime/checkpoint/crc.ts";
 import { gunzip, type Unpack, unzlib } from "../../runtime/checkpoint/gzip.ts";
-import { inflate } from "../../runtime/checkpoint/inflate.ts";
-import { openBits } from "../../runtime/checkpoint/inflate-codes.ts";
-import { Damage, openInput } from "../../runtime/checkpoint/pieces.ts";
 import { errno } from "../../runtime/files.ts";
 
 /** What an unpacker refuses with. */
@@ -37,8 +41,8 @@ function refusal(unpack: Unpack, encoded: Uint8Array, limit = 1 << 20): string |
 }
 
 const WRAPPINGS = [
-  { name: "gzip", unpack: gunzip, pack: gzipSync },
-  { name: "zlib", unpack: unzlib, pack: deflateSync },
+  { name: "gzip", unpack: gunzip, pack: gzipSync, byZlib: gunzipSync },
+  { name: "zlib", unpack: unzlib, pack: deflateSync, byZlib: inflateSync },
 ] as const;
 
 /** Bytes of many kinds: noise, few values, runs, words that come again soon or late. */
@@ -71,7 +75,7 @@ const options = fc.record({
   ),
 });
 
-describe.each(WRAPPINGS)("$name", ({ unpack, pack }) => {
+describe.each(WRAPPINGS)("$name", ({ unpack, pack, byZlib }) => {
   test("unpacks what was packed in any way, whatever pieces it comes in", () => {
     fc.assert(
       fc.property(samplesOf(400_000), options, fc.constantFrom(1, 7, 1000, 1 << 20), (bytes, how, size) => {
@@ -92,8 +96,8 @@ describe.each(WRAPPINGS)("$name", ({ unpack, pack }) => {
     expect(given).toBeLessThanOrEqual(1 << 20);
   });
 
-  // Bytes of gzip's header that say when and where it was packed are under no check sum.
-  test("refuses a changed or missing byte, or is right all the same", () => {
+  // Bytes of gzip's header that say when and where it was packed are under no check sum, and an Adler-32 misses some changes.
+  test("refuses a changed or missing byte, or reads it as zlib does", () => {
     fc.assert(
       fc.property(
         samplesOf(4000),
@@ -107,7 +111,7 @@ describe.each(WRAPPINGS)("$name", ({ unpack, pack }) => {
           const changed = Buffer.from(encoded);
           changed[at] = (changed[at] ?? 0) ^ by;
           if (refusal(unpack, changed) === undefined)
-            expect(unpacked(unpack, changed, 1 << 20).equals(bytes)).toBe(true);
+            expect(unpacked(unpack, changed, 1 << 20).equals(byZlib(changed))).toBe(true);
         },
       ),
       { numRuns: 300 },
@@ -115,17 +119,39 @@ describe.each(WRAPPINGS)("$name", ({ unpack, pack }) => {
   });
 });
 
-/** What it gives, or nothing where it fails with an error that is expected of it. */
-function attempt(run: () => Buffer, isExpected: (error: unknown) => boolean): Buffer | undefined {
+// The bytes before and behind a member's DEFLATE data.
+const [HEADER, TRAILER] = [10, 8];
+
+/** A member around DEFLATE data, up to the end of it, with the trailer that is right, if zlib unpacks it. */
+function memberAround(deflated: Uint8Array): Buffer {
+  const { buffer, engine } = unpackedByZlib(deflated) ?? {};
+  const plain = gzipSync(buffer ?? Buffer.of());
+  const used = deflated.subarray(0, engine?.bytesWritten);
+  return Buffer.concat([plain.subarray(0, HEADER), used, plain.subarray(-TRAILER)]);
+}
+
+/** What `info` makes of a result; Node's types do not say so. */
+type WithInfo = { readonly buffer: Buffer; readonly engine: { readonly bytesWritten: number } };
+
+function unpackedByZlib(deflated: Uint8Array): WithInfo | undefined {
   try {
-    return run();
+    return inflateRawSync(deflated, { info: true }) as unknown as WithInfo;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What it gives, or nothing where it refuses. */
+function attempt(run: () => Buffer): string | undefined {
+  try {
+    return run().toString("hex");
   } catch (error) {
-    if (isExpected(error)) return undefined;
+    if (error instanceof Refused || errno(error) !== undefined) return undefined;
     throw error;
   }
 }
 
-test("without a check sum, damaged data is refused exactly where zlib refuses it, and else reads as it does", () => {
+test("with a check sum that is right, damaged data is refused exactly where zlib refuses it, and else reads as it does", () => {
   const noise = fc.uint8Array({ minLength: 1, maxLength: 80 });
   const changed = fc
     .tuple(samplesOf(1000), options, fc.nat(), fc.nat(255))
@@ -135,16 +161,9 @@ test("without a check sum, damaged data is refused exactly where zlib refuses it
       return encoded;
     });
   fc.assert(
-    fc.property(fc.oneof(noise, changed), (encoded) => {
-      const ours = attempt(
-        () => Buffer.concat(Array.from(inflate(openBits(openInput([encoded]))), (piece) => piece.slice())),
-        (error) => error instanceof Damage,
-      );
-      const theirs = attempt(
-        () => inflateRawSync(encoded),
-        (error) => errno(error) !== undefined,
-      );
-      expect(ours?.toString("hex")).toBe(theirs?.toString("hex"));
+    fc.property(fc.oneof(noise, changed), fc.constantFrom(1, 300, 1 << 20), (encoded, size) => {
+      const member = memberAround(encoded);
+      expect(attempt(() => unpacked(gunzip, member, 1 << 20, size))).toBe(attempt(() => gunzipSync(member)));
     }),
     { numRuns: 1000 },
   );
@@ -156,7 +175,7 @@ test("members of gzip one after another are one text; what is no member is refus
   expect(unpacked(gunzip, both, 1 << 20).equals(Buffer.concat([a, b]))).toBe(true);
   expect(refusal(gunzip, both, a.length + b.length - 1)).toContain("more than the expected");
   expect(refusal(gunzip, Buffer.concat([both, Buffer.of(0, 0)]))).toBe(
-    "not whole gzip data: it does not begin with 1f8b",
+    "not whole gzip data: incorrect header check",
   );
   expect(refusal(unzlib, Buffer.concat([deflateSync(a), Buffer.of(0)]))).toBe(
     "not whole zlib data: there are bytes after its end",
@@ -172,9 +191,9 @@ function memberWithAll(bytes: Uint8Array): Buffer {
     Buffer.of(3, 0, 7, 8, 9),
     Buffer.from("weights\0made here\0"),
   ]);
-  const sum = Buffer.alloc(2);
-  sum.writeUInt16LE(crc32(head) & 0xffff);
-  return Buffer.concat([head, sum, plain.subarray(10)]);
+  // The lower half of a CRC-32.
+  const sum = gzipSync(head).subarray(-TRAILER, -6);
+  return Buffer.concat([head, sum, plain.subarray(HEADER)]);
 }
 
 test("a header's name, comment, extra field and check sum are read past, and the sum is checked", () => {
@@ -184,18 +203,14 @@ test("a header's name, comment, extra field and check sum are read past, and the
   expect(unpacked(gunzip, member, 100).equals(bytes)).toBe(true);
   const named = Buffer.from(member);
   named[17] = 0x57;
-  expect(refusal(gunzip, named)).toContain("its header's CRC-16 is");
+  expect(refusal(gunzip, named)).toContain("header crc mismatch");
 });
 
 test.each([
-  ["another method", (b: Buffer) => b.writeUInt8(7, 2), "packed by method 7; expected 8"],
-  ["a reserved flag", (b: Buffer) => b.writeUInt8(0x20, 3), "a reserved bit of its header is set"],
-  ["another sum", (b: Buffer) => b.writeUInt32LE(5, b.length - 8), "but 00000005 is stored with it"],
-  [
-    "another length",
-    (b: Buffer) => b.writeUInt32LE(5, b.length - 4),
-    "unpacks to 9 bytes, but says it has 5",
-  ],
+  ["another method", (b: Buffer) => b.writeUInt8(7, 2), "unknown compression method"],
+  ["a reserved flag", (b: Buffer) => b.writeUInt8(0x20, 3), "unknown header flags set"],
+  ["another sum", (b: Buffer) => b.writeUInt32LE(5, b.length - 8), "incorrect data check"],
+  ["another length", (b: Buffer) => b.writeUInt32LE(5, b.length - 4), "incorrect length check"],
 ])("a member with %s is refused", (_claim, change, wanted) => {
   const member = gzipSync(Buffer.from("some text"));
   change(member);
@@ -204,7 +219,7 @@ test.each([
 
 test.each([
   ["a dictionary", [0x78, 0x20 | 27], "it asks for a dictionary"],
-  ["another method", [0x77, 0x01], "it does not begin as such data does"],
+  ["another method", [0x77, 0x01], "unknown compression method"],
 ])("zlib's data with %s is refused", (_claim, head, wanted) => {
   const [method = 0, flags = 0] = head;
   const rest = (method * 256 + (flags & 0xe0)) % 31;
@@ -216,31 +231,20 @@ test.each([
 
 // Each is the one thing that is wrong with a block; bits are written lowest first.
 test.each([
-  ["a block of unknown kind", "1 11", "a block of unknown kind"],
-  ["a stored block's length", "1 00 00000 1000000000000000 1000000000000000", "contradicts its complement"],
-  ["a length of unknown kind", "1 10 11000110", "a length of unknown kind"],
-  ["a distance of unknown kind", "1 10 0000001 11110", "a distance of unknown kind"],
-  ["a distance to before the first byte", "1 10 0000001 00000", "goes back beyond the first byte"],
-  ["a code with too many words", "1 01 00000 00000 0000 100 100 100 000", "too many words"],
-  ["a code with too few words", "1 01 00000 00000 0000 010 010 010 000", "too few words"],
-  ["a length that repeats none", "1 01 00000 00000 0000 100 100 000 000 0", "repeats one before the first"],
+  ["a block of unknown kind", "1 11", "invalid block type"],
+  ["a stored block's length", "1 00 00000 1000000000000000 1000000000000000", "invalid stored block lengths"],
+  ["a length of unknown kind", "1 10 11000110", "invalid literal/length code"],
+  ["a distance of unknown kind", "1 10 0000001 11110", "invalid distance code"],
+  ["a distance to before the first byte", "1 10 0000001 00000", "invalid distance too far back"],
+  ["a code with too many words", "1 01 00000 00000 0000 100 100 100 000", "invalid code lengths set"],
+  ["a code with too few words", "1 01 00000 00000 0000 010 010 010 000", "invalid code lengths set"],
+  ["a length that repeats none", "1 01 00000 00000 0000 100 100 000 000 0", "invalid bit length repeat"],
 ])("%s is refused", (_claim, text, wanted) => {
   const bits = `${text.replaceAll(" ", "")}`.padEnd(400, "0");
   const body = Buffer.from(
     (bits.match(/.{8}/g) ?? []).map((byte) => Number.parseInt([...byte].reverse().join(""), 2)),
   );
-  const member = Buffer.concat([gzipSync(new Uint8Array()).subarray(0, 10), body]);
-  expect(() => gunzipSync(member)).toThrow();
-  expect(refusal(gunzip, member)).toContain(wanted);
-});
-
-test("CRC-32 is zlib's, from any address and in any parts", () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 80 }), fc.nat(9), fc.nat(), (bytes, shift, cut) => {
-      const view = Buffer.concat([Buffer.alloc(shift), bytes]).subarray(shift);
-      const at = cut % (bytes.length + 1);
-      expect(crc32(view)).toBe(gzipSync(bytes).readUInt32LE(gzipSync(bytes).length - 8));
-      expect(crc32(view.subarray(at), crc32(view.subarray(0, at)))).toBe(crc32(bytes));
-    }),
-  );
+  const member = Buffer.concat([gzipSync(new Uint8Array()).subarray(0, HEADER), body]);
+  expect(() => gunzipSync(member)).toThrow(wanted);
+  expect(refusal(gunzip, member)).toBe(`not whole gzip data: ${wanted}`);
 });

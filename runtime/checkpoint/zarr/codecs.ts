@@ -2,10 +2,8 @@
 // beforehand, so that a damaged or hostile chunk costs no more memory than the array it belongs to.
 import { constants, gzipSync } from "node:zlib";
 import { fail, type Place } from "../../../compiler/diag.ts";
-import { showSum } from "../crc.ts";
-import { crc32c } from "../crc32c.ts";
-import { gunzip, type Unpack, unzlib } from "../gzip.ts";
-import { MAX_RATIO as DEFLATE_RATIO } from "../inflate.ts";
+import { crc32c, showSum } from "../crc32c.ts";
+import { MAX_RATIO as DEFLATE_RATIO, gunzip, type Unpack, unzlib } from "../gzip.ts";
 import { type Encoded, inMemory } from "../kv.ts";
 import { joinPieces, type Pieces, readPieces } from "../pieces.ts";
 import { unpackZstd, MAX_RATIO as ZSTD_RATIO } from "../zstd.ts";
