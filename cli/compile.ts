@@ -3,7 +3,7 @@ import type { Config } from "../compiler/config/load.ts";
 import { didYouMean, fail } from "../compiler/diag.ts";
 import type { Command, Io } from "./command.ts";
 import { printWarnings, readConfig } from "./config.ts";
-import { type Emitted, type PassChoices, passFlags, throughPasses } from "./passes.ts";
+import { type Emitted, type PassChoices, passFlags, type Show, throughPasses } from "./passes.ts";
 
 const grouped = (n: number): string => n.toLocaleString("en-US");
 
@@ -62,7 +62,13 @@ async function forward(config: Config, flags: PassChoices, json: boolean, io: Io
   );
 }
 
-async function joint(config: Config, flags: PassChoices, json: boolean, io: Io): Promise<Emitted> {
+async function joint(
+  config: Config,
+  flags: PassChoices,
+  json: boolean,
+  io: Io,
+  show?: Show,
+): Promise<Emitted> {
   const { lossProgram, rematPolicyOf } = await import("../compiler/training.ts");
   const { trainingPipeline } = await import("../passes/index.ts");
   const { remat } = await import("../passes/remat.ts");
@@ -76,8 +82,12 @@ async function joint(config: Config, flags: PassChoices, json: boolean, io: Io):
     flags,
     json,
     io,
+    show,
   );
 }
+
+const graph: typeof forward = (...given) =>
+  joint(...given, async (module) => (await import("./graph-report.ts")).graphReport(module));
 
 /** A report of something else than passes, which has no use for their flags. */
 const report =
@@ -101,21 +111,22 @@ const report =
 const emitters: Readonly<Record<string, typeof forward>> = {
   ir: forward,
   joint,
+  graph,
   stats: report(stats),
   remat: report(rematReport),
 };
 
 const flags = {
-  emit: { value: "string", doc: "what to print: ir, joint, stats or remat", default: "ir" },
+  emit: { value: "string", doc: "what to print: ir, joint, graph, stats or remat", default: "ir" },
   ...passFlags,
 } as const;
 
 export const compile: Command<typeof flags> = {
   name: "compile",
   summary: "Print the program a configuration becomes, without making weights.",
-  usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|stats|remat]",
+  usage: "compile <config.yml | base> [key=value ...] [--emit ir|joint|graph|stats|remat]",
   details: [
-    "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. stats counts parameters, nodes and floating point operations. remat says what each remat_policy keeps of a layer for the backward pass and computes again; custom is as the configuration has it.",
+    "ir is the forward program: tokens and positions to logits. joint is the training program: the loss, and the gradient of every parameter. graph says how the training program's ops wait for one another; with --json it is the whole graph, as graphology writes graphs: a node for each op and parameter, an edge for each use of a value. stats counts parameters, nodes and floating point operations. remat says what each remat_policy keeps of a layer for the backward pass and computes again; custom is as the configuration has it.",
     "The architecture is models/<decoder_block>.arch, or a file of yours: decoder_block=path/to/my.arch.",
     "A program goes through passes (`q3c explain` lists them), chosen by scan_layers and remat_policy. What they say goes to stderr.",
     "The printed program is a language of its own: it parses back to the same program, and `q3c opt` runs passes on it.",

@@ -5,6 +5,8 @@ import type { Io } from "./command.ts";
 import { numberTable } from "./layout.ts";
 
 export type Emitted = { readonly text: string; readonly json: object };
+/** How a program is shown. */
+export type Show = (module: Module) => Promise<Emitted>;
 
 /** What a command may ask of the passes. */
 export type PassChoices = {
@@ -39,15 +41,24 @@ function timeTable(stages: readonly Stage[]): string {
 /** The step before all passes: how the program comes about. */
 export type Start = { readonly name: string; make(): Module };
 
-/** Runs a program through passes and says what the flags ask for; remarks go to stderr, or into the JSON. */
+/** The program in its own language. */
+async function asText(module: Module): Promise<Emitted> {
+  const { printModule } = await import("../compiler/ir/print.ts");
+  const { moduleStats } = await import("../compiler/model.ts");
+  const text = printModule(module);
+  const { parameters, parameterBytes, nodes, flops } = moduleStats(module);
+  return { text, json: { parameters, parameter_bytes: parameterBytes, nodes, flops, module: text } };
+}
+
+/** Runs a program through passes and shows what the flags ask for; remarks go to stderr, or into the JSON. */
 export async function throughPasses(
   start: Start,
   passes: readonly Pass[],
   choices: PassChoices,
   json: boolean,
   io: Io,
+  show: Show = asText,
 ): Promise<Emitted> {
-  const { printModule } = await import("../compiler/ir/print.ts");
   const { moduleStats } = await import("../compiler/model.ts");
   const { runPipeline, unknownPass } = await import("../passes/pass.ts");
   const { until, "print-after": wanted, "time-passes": isTimed } = choices;
@@ -74,14 +85,16 @@ export async function throughPasses(
   });
   const timed = stages.map(({ name, milliseconds, nodes }) => ({ name, milliseconds, nodes }));
   if (isTimed) return { text: timeTable(stages), json: { passes: timed, remarks } };
-  const shown = wanted.length > 0 ? stages.filter(({ name }) => wanted.includes(name)) : [];
-  const texts = shown.map((stage) => ({ name: stage.name, text: printModule(stage.module) }));
-  if (texts.length > 0)
+  const shown: { pass: string; emitted: Emitted }[] = [];
+  for (const { name, module: left } of stages)
+    if (wanted.includes(name)) shown.push({ pass: name, emitted: await show(left) });
+  if (shown.length > 0)
     return {
-      text: texts.map(({ name, text }) => (texts.length > 1 ? `# after ${name}\n${text}` : text)).join("\n"),
-      json: { after: texts.map(({ name, text }) => ({ pass: name, module: text })), remarks },
+      text: shown
+        .map(({ pass, emitted: { text } }) => (shown.length > 1 ? `# after ${pass}\n${text}` : text))
+        .join("\n"),
+      json: { after: shown.map(({ pass, emitted }) => ({ pass, ...emitted.json })), remarks },
     };
-  const text = printModule(last);
-  const { parameters, parameterBytes, nodes, flops } = moduleStats(last);
-  return { text, json: { parameters, parameter_bytes: parameterBytes, nodes, flops, module: text, remarks } };
+  const { text, json: whole } = await show(last);
+  return { text, json: { ...whole, remarks } };
 }

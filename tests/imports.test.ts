@@ -38,6 +38,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   chevrotain: ["compiler/ir", "compiler/arch", "compiler/config"],
   yaml: ["compiler/config"],
   "@huggingface": ["runtime/tokenizer"],
+  graphology: ["compiler/plan"],
+  "graphology-dag": ["compiler/plan"],
   hyparquet: ["runtime/data"],
   pako: ["runtime/checkpoint"],
 };

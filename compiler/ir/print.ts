@@ -10,8 +10,8 @@ const WIDTH = 100;
 /** What stands around a list without parentheses. */
 const BARE = [" ", ""] as const;
 
-/** Names of values: the hint, made unique with `.2`, `.3` in order of appearance. */
-class Names {
+/** Names of a block's values: the hint, made unique with `.2`, `.3` in order of appearance. A region has its own. */
+export class Names {
   private readonly used: Map<string, number>;
   private readonly names = new Map<Value, string>();
   constructor(used: ReadonlyMap<string, number> = new Map()) {

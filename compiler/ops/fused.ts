@@ -25,6 +25,7 @@ export const fused: OpDef = {
     return body.results.map((x) => x.type);
   },
   decompose: (k, ins, _attrs, regions) => k.inline(at(regions, 0), ins),
+  flops: () => 0,
 };
 
 /** Whether an engine runs a node of this op as a loop nest: it is one, or the op has no kernel of its own. */

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
+import { MultiDirectedGraph } from "graphology";
 import { parseModule } from "../../compiler/ir/parse.ts";
 import { scratch } from "../support/scratch.ts";
 import { q3c } from "./support.ts";
@@ -82,6 +83,30 @@ test("scan_layers chooses whether layers are rolled up", async () => {
   expect(flat.out).not.toContain("scan(");
   expect(flat.out).toContain("decoder.layers_3.");
   expect(parseModule(flat.out).body.params.length).toBeGreaterThan(60);
+});
+
+test("graph is the program that joint prints, for readers and for tools that read graphology's graphs", async () => {
+  const joint = JSON.parse((await compile("--emit=joint", "--json")).out);
+  const { out } = await compile("--emit=graph", "--json");
+  const { remarks, ...graph } = JSON.parse(out);
+  expect(remarks).toEqual(joint.remarks);
+  const read = MultiDirectedGraph.from(graph);
+  const ops = read.filterNodes((_key, { kind }) => kind === "op");
+  expect(ops.length).toBe(joint.nodes);
+  expect(read.getAttributes()).toEqual({ name: "qwen3_next_loss", flops: joint.flops });
+  expect(new Set(ops.map((key) => read.getNodeAttribute(key, "place"))).size).toBeGreaterThan(20);
+  expect((await compile("--emit=graph", "--json")).out).toBe(out);
+  const { out: text, err } = await compile("--emit=graph");
+  expect(err).toMatch(/^remark: /);
+  expect(text).toMatch(
+    new RegExp(
+      `^graph of qwen3_next_loss: ${joint.nodes.toLocaleString("en-US")} ops, [\\d,]+ edges, \\d+ parameters \\(\\d+ param, 4 input\\)\\n` +
+        "ops: [^\\n]+ multiply, [^\\n]+ more\\nlevels: [^\\n]+\\nlongest chain: [\\d,]+ ops run [^\\n]+%\\nmost FLOPs on it +runs +GFLOPs +of all\\n" +
+        "(?:\\w+ \\(models/qwen3-next\\.arch:\\d+:\\d+\\) +[\\d,]+ +\\d+\\.\\d{3} +[\\d.]+ %(?:\\n|$)){8}$",
+    ),
+  );
+  const { out: early } = await compile("--emit=graph", "--until=elaborate");
+  expect(early).not.toContain("fused");
 });
 
 test("a policy in brackets, passes in one flag or several", async () => {
