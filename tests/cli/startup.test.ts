@@ -23,10 +23,10 @@ test("help starts at once: no command loads a package, the configuration or an e
 });
 
 test.each([
-  ["runtime/checkpoint/open.ts", []],
-  ["runtime/checkpoint/convert/convert.ts", []],
-  ["runtime/checkpoint/convert/worker.ts", []],
-  ["runtime/train/save-worker.ts", []],
+  ["runtime/checkpoint/open.ts", ["pako"]],
+  ["runtime/checkpoint/convert/convert.ts", ["pako"]],
+  ["runtime/checkpoint/convert/worker.ts", ["pako"]],
+  ["runtime/train/save-worker.ts", ["pako"]],
   ["passes/forward.ts", []],
   ["compiler/model.ts", ["chevrotain"]],
   ["compiler/config/load.ts", ["chevrotain", "yaml"]],

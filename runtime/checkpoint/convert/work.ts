@@ -41,8 +41,8 @@ export async function doTask(
   try {
     for (const block of blocks) {
       // A block is written before the next is made.
-      const target = lend("target", writer.phaseOf?.(block.plan.name, block.box));
-      const rooms = { source: lend("source"), target };
+      const phase = writer.phaseOf?.(block.plan.name, block.box);
+      const rooms = { source: lend("source"), target: lend("target", phase) };
       const bytes = gather(block.plan, block.box, source, block.dtype, rooms);
       writer.write(block.plan.name, block.box, bytes);
       if (sum !== null) sum = crc32c(bytes, sum);
