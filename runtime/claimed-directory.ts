@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail } from "../compiler/diag.ts";
-import { asideOf, isAside } from "./files.ts";
+import { asideOf, failExists, isAside } from "./files.ts";
 
 /** A directory that does not exist yet but whose place is taken: writable, and complete once committed. */
 export type ClaimedDirectory = {
@@ -23,10 +23,8 @@ export function removePartial(path: string): void {
 /** Makes the directory beside its place, before long work whose result shall go there. */
 export function claimDirectory(path: string): ClaimedDirectory {
   if (fs.existsSync(path))
-    fail({
+    failExists(path, {
       code: "checkpoint-exists",
-      message: "already exists and would be overwritten",
-      at: { file: path },
       help: "choose another run_name or base_output_directory, or remove it first",
     });
   const aside = asideOf(path);

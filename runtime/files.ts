@@ -4,7 +4,7 @@ import { constants as bufferLimits } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { fail, type Place } from "../compiler/diag.ts";
+import { type Diagnostic, fail, type Place } from "../compiler/diag.ts";
 import { decodeUtf8 } from "./utf8.ts";
 
 /** Fails as reading would, without reading. */
@@ -246,15 +246,13 @@ export function openLines(path: string): Lines {
 }
 
 function refuseExisting(path: string): void {
-  if (fs.existsSync(path)) {
-    fail({
-      code: "file-exists",
-      message: "already exists and would be overwritten",
-      at: { file: path },
-      help: "name another path, or remove the file first",
-    });
-  }
+  if (fs.existsSync(path))
+    failExists(path, { code: "file-exists", help: "name another path, or remove the file first" });
 }
+
+/** What fails because something is there already that would be lost; `help` says where else to go. */
+export const failExists = (path: string, { code, help }: Pick<Diagnostic, "code" | "help">): never =>
+  fail({ code, message: "already exists and would be overwritten", at: { file: path }, help });
 
 // One write call moves less than 2 GiB on every platform.
 const MAX_WRITE = 1 << 28;

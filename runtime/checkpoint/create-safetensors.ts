@@ -2,9 +2,9 @@
 // final size, in a directory beside the final one until all of them are whole.
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { fail, invariant } from "../../compiler/diag.ts";
+import { invariant } from "../../compiler/diag.ts";
 import { BLOCK, openDirect } from "../direct-file.ts";
-import { flushDirectory, flushFile, readAt, writeAll, writeAside, writing } from "../files.ts";
+import { failExists, flushDirectory, flushFile, readAt, writeAll, writeAside, writing } from "../files.ts";
 import { countOf, isSameBox, offsetOf, runAround, shapeOfBox } from "./box.ts";
 import { bitsOf } from "./safetensors-header.ts";
 import { INDEX, layOutShards, type ShardOptions } from "./safetensors-layout.ts";
@@ -84,12 +84,7 @@ export function refuseOccupied(path: string): void {
     () => !fs.existsSync(path) || (fs.statSync(path).isDirectory() && fs.readdirSync(path).length === 0),
   );
   if (!isFree)
-    fail({
-      code: "checkpoint-exists",
-      message: "already exists and would be overwritten",
-      at: { file: path },
-      help: "name another directory, or remove it first",
-    });
+    failExists(path, { code: "checkpoint-exists", help: "name another directory, or remove it first" });
 }
 
 /** Makes a file of its final size, which takes no room on disk before it is written. */

@@ -1,9 +1,11 @@
 // Where a model's parameters lie in a checkpoint: in Hugging Face tensors, in MaxText's tree layer by layer, or in its
 // tree with layers stacked. All three come from the parameters' declarations and have one form, so that plan.ts can
 // go from any to any.
+
 import type { Factor } from "../../compiler/arch/dims.ts";
 import type { Origin, ParamDecl } from "../../compiler/arch/param.ts";
 import { type Diagnostic, fail, invariant } from "../../compiler/diag.ts";
+import { grouped } from "../../compiler/grouped.ts";
 
 /** The factors that a box's extent along each axis is made of, slowest first. */
 export type Factors = readonly (readonly Factor[])[];
@@ -138,17 +140,6 @@ function stacked(members: readonly ParamDecl[], scanAxis: number): TensorLayout 
   return { shape: extentsOf(first.dims).toSpliced(axis, 0, members.length), pieces, stackAxis: axis };
 }
 
-/** Items by what is said of each, in the order of the first of each kind. */
-export function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(keyOf(item));
-    if (group) group.push(item);
-    else groups.set(keyOf(item), [item]);
-  }
-  return groups;
-}
-
 /**
  * Why layers cannot be stacked, or nothing. MaxText stacks whole cycles of layers, of which those in the same place are
  * alike; layers after the last whole cycle it leaves out.
@@ -180,7 +171,7 @@ export function stackingProblem(params: readonly ParamDecl[]): Diagnostic | unde
     counts.set(block, count);
   }
   // Blocks whose names differ by a number only are the places of one cycle.
-  for (const [, slots] of grouped([...counts], ([block]) => block.replace(/\d+/g, "#"))) {
+  for (const [, slots] of grouped(counts, ([block]) => block.replace(/\d+/g, "#"))) {
     const total = slots.reduce((n, [, count]) => n + count, 0);
     if (slots.some(([, count]) => count * slots.length !== total))
       return problem(

@@ -1,7 +1,9 @@
 // From one layout of a model's parameters to another: which box of which tensor each element of the other comes from.
+
 import type { Factor } from "../../compiler/arch/dims.ts";
 import { invariant } from "../../compiler/diag.ts";
-import { extentsOf, type Factors, grouped, type Layout, type Piece } from "./layout.ts";
+import { grouped } from "../../compiler/grouped.ts";
+import { extentsOf, type Factors, type Layout, type Piece } from "./layout.ts";
 import type { StoredTensor } from "./tensors.ts";
 
 /** A box of a tensor by the factors it is made of. Two boxes of one move have the same factors, in their own order. */

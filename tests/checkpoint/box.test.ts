@@ -94,17 +94,24 @@ test("permuting axes puts every element at its place", () => {
   );
 });
 
-test("the bands of a box are all of it, in order, and no larger with what lies around them than they may be", () => {
-  const cases = ranks.chain((rank) =>
-    fc.tuple(
-      boxes(rank),
-      fc.array(fc.nat(3), { minLength: rank, maxLength: rank }),
-      fc.integer({ min: 1, max: 40 }),
-    ),
-  );
-  fc.assert(
-    fc.property(cases, ([box, beyond, limit]) => {
+/** A box, the shape of an array that it lies in, and a number of elements. */
+const boxesInArrays = (max: number) =>
+  ranks
+    .chain((rank) =>
+      fc.tuple(
+        boxes(rank),
+        fc.array(fc.nat(3), { minLength: rank, maxLength: rank }),
+        fc.integer({ min: 1, max }),
+      ),
+    )
+    .map(([box, beyond, limit]) => {
       const shape = box.map(([, stop], axis) => stop + (beyond[axis] ?? 0));
+      return [box, shape, limit] as const;
+    });
+
+test("the bands of a box are all of it, in order, and no larger with what lies around them than they may be", () => {
+  fc.assert(
+    fc.property(boxesInArrays(40), ([box, shape, limit]) => {
       const bands = [...bandsOf(box, shape, limit)];
       expect(bands.flatMap(indicesOf)).toEqual(indicesOf(box));
       for (const band of bands)
@@ -122,17 +129,9 @@ test("the bands of a box are all of it, in order, and no larger with what lies a
 });
 
 test("a box is widened around itself, within its array, as far as it may be", () => {
-  const cases = ranks.chain((rank) =>
-    fc.tuple(
-      boxes(rank),
-      fc.array(fc.nat(3), { minLength: rank, maxLength: rank }),
-      fc.integer({ min: 1, max: 400 }),
-    ),
-  );
   fc.assert(
-    fc.property(cases, ([box, beyond, limit]) => {
+    fc.property(boxesInArrays(400), ([box, shape, limit]) => {
       fc.pre(elementsIn(shapeOfBox(box)) > 0);
-      const shape = box.map(([, stop], axis) => stop + (beyond[axis] ?? 0));
       const wide = widened(box, shape, limit);
       expect(isWithin(box, wide) && isWithin(wide, wholeBox(shape))).toBe(true);
       const size = elementsIn(shapeOfBox(wide));

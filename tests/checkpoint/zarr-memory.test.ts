@@ -226,6 +226,16 @@ describe("a chunk that codecs leave as it is", () => {
     expect([bare.taken(), bare.held()]).toEqual([row, 0]);
   });
 
+  test("is read once where all of it is wanted", () => {
+    const { array, held, taken } = opened([bytesCodec, { name: "crc32c" }], summed(body));
+    const whole: Box = [
+      [0, rows],
+      [0, row],
+    ];
+    expect(Buffer.compare(array.read(whole), body)).toBe(0);
+    expect([taken(), held()]).toEqual([body.length + 4, 0]);
+  });
+
   test("is an error wherever it is damaged, whatever is wanted of it", () => {
     for (const at of [0, 5 * row + 1, body.length - 1, body.length, body.length + 3]) {
       const damaged = Uint8Array.from(summed(body));

@@ -5,7 +5,6 @@ import { dirname, join, relative, resolve, sep } from "node:path";
 import { fail, Q3Error } from "../../../compiler/diag.ts";
 import { formatBytes } from "../../../compiler/plan/report.ts";
 import { nearest } from "../../files.ts";
-
 import type { Contents, ModelParams } from "../contents.ts";
 import { refuseOccupied } from "../create-safetensors.ts";
 import type { TreeOptions } from "../layout.ts";

@@ -1,5 +1,4 @@
 // The two kinds of output: how each is begun and made whole, and which blocks it is written in.
-
 import { dirname, join } from "node:path";
 import { SIDE } from "../../../compiler/config/beside.ts";
 import { chunkBoxes } from "../box.ts";

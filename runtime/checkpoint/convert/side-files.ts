@@ -1,6 +1,5 @@
 // The small files beside weights. Those of a Hugging Face model stay with a converted checkpoint, in a folder of the
 // step's directory, so that the way back has them.
-
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { SIDE } from "../../../compiler/config/beside.ts";

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { fail, invariant } from "../../../compiler/diag.ts";
-import { flushDirectory, writeAside, writing } from "../../files.ts";
+import { failExists, flushDirectory, writeAside, writing } from "../../files.ts";
 import { chunkOfRows } from "../box.ts";
 import type { KvWriter } from "../kv.ts";
 import { MANIFEST } from "../ocdbt/manifest.ts";
@@ -142,12 +142,7 @@ const writeText = (path: string, text: string): void =>
 
 function claim(home: string, aside: string, leftover: "refuse" | "replace" | "resume"): void {
   if (fs.existsSync(home))
-    fail({
-      code: "checkpoint-exists",
-      message: "already exists and would be overwritten",
-      at: { file: home },
-      help: "name another directory, or remove it first",
-    });
+    failExists(home, { code: "checkpoint-exists", help: "name another directory, or remove it first" });
   if (leftover === "resume" || !fs.existsSync(aside)) return;
   if (leftover === "refuse")
     fail({

@@ -35,7 +35,7 @@ export type Reading = {
   /** One element for those that were never written, or nothing if all of them must be there. */
   readonly fill: Uint8Array | undefined;
   readonly memo: Memo;
-  /** For the elements that are wanted, unless they are the whole of what is decoded. */
+  /** For the elements that are wanted, unless they are what a codec has made. */
   readonly room: Allocate;
 };
 
@@ -50,10 +50,10 @@ const lengthOf = ({ shape, element }: Chunk): number => countOf(shape) * element
 
 /** The elements of a box of a chunk, row-major and in our byte order. */
 export function readBox(chunk: Chunk, box: Box, reading: Reading): Uint8Array {
+  const whole = wholeBox(chunk.shape);
+  if (isSameBox(box, whole)) return decodeWhole(readingInto(chunk, reading.room), reading.site);
   const there = readInPlace(chunk, box, reading);
   if (there) return there;
-  const whole = wholeBox(chunk.shape);
-  if (isSameBox(box, whole)) return decodeWhole(chunk, reading.site);
   const large = isTooLarge(lengthOf(chunk)) ? findLarge(chunk, box, reading) : undefined;
   if (large) return readLarge(chunk, large, box, reading);
   return copyOf({ box: whole, bytes: decodeKept(chunk, reading) }, chunk, box, reading);
@@ -98,17 +98,24 @@ function decodeKept(chunk: Chunk, reading: Reading): Uint8Array {
   memo.delete(key);
   const free = forget(memo, lengthOf(chunk));
   let memory: Uint8Array | undefined;
-  // What is read at once may be what is kept.
   const own: Allocate = (length) => {
     // Much larger memory than a chunk needs would be held with it.
     memory = free && free.length >= length && free.length <= 2 * length ? free : allocate(length);
     return memory.subarray(0, length);
   };
-  const read: Encoded["read"] = (range, room = own) => chunk.encoded.read(range, room);
-  const bytes = decodeWhole({ ...chunk, encoded: { size: chunk.encoded.size, read } }, site);
+  const bytes = decodeWhole(readingInto(chunk, own), site);
   memo.set(key, memory?.buffer === bytes.buffer ? { bytes, memory } : { bytes });
   return bytes;
 }
+
+/** The same chunk; what is read of it in one piece, by a codec that brings no memory of its own, goes into `room`. */
+const readingInto = (chunk: Chunk, own: Allocate): Chunk => ({
+  ...chunk,
+  encoded: {
+    size: chunk.encoded.size,
+    read: (range, room = own) => chunk.encoded.read(range, room),
+  },
+});
 
 function decodeWhole(chunk: Chunk, site: Site): Uint8Array {
   const length = lengthOf(chunk);

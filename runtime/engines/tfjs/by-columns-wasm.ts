@@ -1,7 +1,7 @@
 // Products whose right side has each column in one piece, such as an embedding that is also the head, as a WebAssembly
 // kernel over tfjs-wasm's own memory: the inner products of rows of a and columns of b, in double precision.
 import { range } from "../../../compiler/ir/shape.ts";
-import { demote, loadPair, loadSplat, plus, storeLane, times, zeros } from "../../wasm/doubles.ts";
+import { demote, loadPair, loadSplat, plus, splatRows, storeLane, times, zeros } from "../../wasm/doubles.ts";
 import {
   ADD,
   advance,
@@ -68,12 +68,7 @@ function tile(rows: number): Code {
   const load = (count: number): Code =>
     each(count, (i) =>
       seq(
-        each(rows, (row) =>
-          seq(
-            row === 0 ? get(A_AT) : seq(get(AT), get(A_ROW), ADD),
-            seq(set(AT), get(AT), loadSplat, set(element(row, i))),
-          ),
-        ),
+        splatRows(rows, { first: A_AT, pitch: A_ROW, at: AT }, (row) => element(row, i)),
         advance(A_AT, get(A_STEP)),
       ),
     );

@@ -1,7 +1,7 @@
 // Products whose right side has its columns side by side, as a WebAssembly kernel over tfjs-wasm's own memory: a row of
 // b times an element of a is added to a row of sums in double precision. b is read row after row as it lies, as fast as
 // memory gives it; only the sums are read and written again.
-import { demote, loadPair, loadSplat, plus, storePair, times, zeros } from "../../wasm/doubles.ts";
+import { demote, loadPair, plus, splatRows, storePair, times, zeros } from "../../wasm/doubles.ts";
 import {
   ADD,
   advance,
@@ -80,12 +80,7 @@ function tile({ rows, depth }: (typeof TILES)[number]): Code {
     seq(
       each(count, (i) =>
         seq(
-          each(rows, (row) =>
-            seq(
-              row === 0 ? get(A_AT) : seq(get(AT), get(A_ROW), ADD),
-              seq(set(AT), get(AT), loadSplat, set(element(row, i))),
-            ),
-          ),
+          splatRows(rows, { first: A_AT, pitch: A_ROW, at: AT }, (row) => element(row, i)),
           advance(A_AT, get(A_STEP)),
           seq(get(B_AT), set(local(B_ROWS, i)), advance(B_AT, get(B_ROW))),
         ),
